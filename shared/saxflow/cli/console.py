@@ -1,0 +1,136 @@
+"""How commands speak: results on stdout, progress and errors on stderr, documented exit codes.
+
+With `--json` a command prints one JSON object on one line as the last line of stdout (JSON lines
+for streams); failures then also print `{"error": ..., "exit_code": ...}` there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from saxflow.errors import ManifestError, SaxflowError
+
+EXIT_CODES = {
+    0: "done",
+    1: "failed",
+    2: "usage",
+    3: "bad input",
+    4: "not found",
+    5: "timed out",
+    6: "transient, worth repeating",
+}
+INTERRUPTED = 130
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on one line."
+)
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; the outermost loop of the command line."""
+    try:
+        result = command.main(args=list(arguments), prog_name="saxflow", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SaxflowError as error:
+        report(error, as_json="--json" in arguments)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def report(error: SaxflowError, *, as_json: bool) -> None:
+    """Print an error for a person on stderr and, with --json, for a script on stdout."""
+    click.echo(f"saxflow: {error}", err=True)
+    if as_json:
+        body: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
+        if isinstance(error, ManifestError):
+            body["problems"] = [vars(problem) for problem in error.problems]
+        print_json(body)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+@contextmanager
+def transfer_progress(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
+    """Show bytes, rate and ETA on stderr while the block runs.
+
+    Yields a function `(done_bytes, note)`; on a terminal it moves a bar, elsewhere it prints a line
+    whenever another tenth is done.
+    """
+    if sys.stderr.isatty():
+        with _bar(label, total_bytes) as update:
+            yield update
+    else:
+        yield _lines(label, total_bytes)
+
+
+@contextmanager
+def _bar(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(label, total=total_bytes, note="")
+
+        def update(done_bytes: int, note: str = "") -> None:
+            progress.update(task, completed=done_bytes, note=note)
+
+        yield update
+
+
+def _lines(label: str, total_bytes: int) -> Callable[[int, str], None]:
+    import time
+
+    started = time.monotonic()
+    printed = 0
+
+    def update(done_bytes: int, note: str = "") -> None:
+        nonlocal printed
+        tenth = 10 * done_bytes // max(total_bytes, 1)
+        if tenth <= printed:
+            return
+        printed = tenth
+        seconds = max(time.monotonic() - started, 1e-9)
+        rate = done_bytes / seconds
+        eta = (total_bytes - done_bytes) / rate if rate else 0.0
+        click.echo(
+            f"{label}: {done_bytes / 1e9:.2f} of {total_bytes / 1e9:.2f} GB,"
+            f" {rate / 1e9:.2f} GB/s, ETA {eta:.0f} s {note}".rstrip(),
+            err=True,
+        )
+
+    return update

@@ -1,0 +1,1 @@
+"""The door to Google Cloud: clients for the cloud or for local endpoints, errors translated once."""

@@ -1,0 +1,47 @@
+"""Turn the Google libraries' exceptions into `CloudError`, once, at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from saxflow.errors import CloudError, ConfigurationError
+
+RETRYABLE_CODES = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@contextmanager
+def translated(service: str, action: str) -> Generator[None]:
+    """Re-raise what Google's libraries raise inside the block as saxflow's own.
+
+    Args:
+        service: short name, as in `CloudError`.
+        action: what is attempted, for example `read gs://b/o`; starts the message.
+
+    Raises:
+        CloudError: the service refused (with its code) or could not be reached (retryable).
+        ConfigurationError: no credentials.
+    """
+    import requests
+    from google.api_core import exceptions as core
+    from google.auth import exceptions as auth
+
+    try:
+        yield
+    except core.RetryError as error:
+        raise CloudError(f"{action}: {error}", service=service, retryable=True) from error
+    except core.GoogleAPICallError as error:
+        code = int(error.code) if error.code is not None else None
+        raise CloudError(
+            f"{action}: {error.message}",
+            service=service,
+            code=code,
+            retryable=code is None or code in RETRYABLE_CODES,
+        ) from error
+    except auth.DefaultCredentialsError as error:
+        raise ConfigurationError(
+            f"{action}: no Google credentials; run `gcloud auth application-default login`,"
+            ' or for the local cloud `eval "$(saxflow local env)"`'
+        ) from error
+    except (auth.TransportError, requests.ConnectionError, requests.Timeout) as error:
+        raise CloudError(f"{action}: {error}", service=service, retryable=True) from error

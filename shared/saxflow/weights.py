@@ -1,0 +1,180 @@
+"""What is known about a source of weights without reading tensor data.
+
+Functions, the plan and the converter all speak of the same facts, so they live below all three:
+the files of a source, the dimensions its `params.json` promises, and the fingerprint that names a
+converted checkpoint.
+
+Source: meta-llama/llama `llama/model.py` (ModelArgs, FeedForward), design.md sections 4 and 6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from saxflow.errors import WeightsError
+
+CONVERTER_VERSION = "1"
+"""Part of every fingerprint: raise it when the bytes the converter writes change."""
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """The numbers that fix every shape of a Llama.
+
+    Args:
+        layers: number of transformer blocks.
+        model_dim: D, width of the residual stream.
+        heads: H, query heads.
+        kv_heads: K, key and value heads; equal to `heads` for multi-head attention.
+        head_dim: h, width of one head.
+        hidden_dim: F, width of the feed-forward layer.
+        vocab: V, rows of the embedding.
+        norm_eps: epsilon of RMSNorm.
+        rope_theta: base of the rotary frequencies.
+    """
+
+    layers: int
+    model_dim: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    hidden_dim: int
+    vocab: int
+    norm_eps: float = 1e-5
+    rope_theta: float = 10000.0
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights stored in a Pax checkpoint."""
+        attention = self.model_dim * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        feed_forward = 3 * self.model_dim * self.hidden_dim
+        per_layer = attention + feed_forward + 2 * self.model_dim
+        return self.layers * per_layer + 2 * self.vocab * self.model_dim + self.model_dim
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields in declaration order, ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, order=True)
+class SourceFile:
+    """One file of a source, as a listing tells it.
+
+    Args:
+        name: relative to the source, for example `consolidated.00.pth`.
+        size_bytes: length.
+        digest: what identifies the content: base64 crc32c on gs://, a digest of the archive's
+            index on a local disk.
+        generation: Cloud Storage generation; None for local files.
+    """
+
+    name: str
+    size_bytes: int
+    digest: str
+    generation: str | None = None
+
+
+def hidden_dim_of(model_dim: int, multiple_of: int, ffn_dim_multiplier: float | None) -> int:
+    """Return F by Meta's rule: 2/3 of 4D, scaled, rounded up to `multiple_of`.
+
+    Source: meta-llama/llama llama/model.py, FeedForward.__init__.
+    """
+    hidden = int(2 * (4 * model_dim) / 3)
+    if ffn_dim_multiplier is not None:
+        hidden = int(ffn_dim_multiplier * hidden)
+    return multiple_of * ((hidden + multiple_of - 1) // multiple_of)
+
+
+def dimensions_of_params(params: Mapping[str, Any], *, vocab: int | None = None) -> Dimensions:
+    """Read Meta's `params.json`.
+
+    Args:
+        params: the parsed document.
+        vocab: rows of `tok_embeddings.weight`; decides when `vocab_size` is -1 or absent.
+
+    Raises:
+        WeightsError: a field is missing, is no positive number, or does not divide; the message
+            names the field and its value.
+    """
+    model_dim = _positive(params, "dim")
+    heads = _positive(params, "n_heads")
+    layers = _positive(params, "n_layers")
+    kv_heads = _positive(params, "n_kv_heads") if params.get("n_kv_heads") is not None else heads
+    multiple_of = _positive(params, "multiple_of") if "multiple_of" in params else 256
+    declared = params.get("vocab_size", -1)
+    if (
+        not isinstance(declared, int)
+        or isinstance(declared, bool)
+        or declared == 0
+        or declared < -1
+    ):
+        raise WeightsError(
+            f"params.json: vocab_size is {declared!r}; it must be a positive integer or -1"
+        )
+    rows = vocab if declared == -1 else declared
+    if rows is None:
+        raise WeightsError(
+            "params.json: vocab_size is -1, so the rows of tok_embeddings.weight decide;"
+            " they are not known here"
+        )
+    if model_dim % heads:
+        raise WeightsError(f"params.json: dim {model_dim} is not a multiple of n_heads {heads}")
+    if heads % kv_heads:
+        raise WeightsError(
+            f"params.json: n_heads {heads} is not a multiple of n_kv_heads {kv_heads}"
+        )
+    multiplier = params.get("ffn_dim_multiplier")
+    return Dimensions(
+        layers=layers,
+        model_dim=model_dim,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=model_dim // heads,
+        hidden_dim=hidden_dim_of(
+            model_dim,
+            multiple_of,
+            _number(params, "ffn_dim_multiplier") if multiplier is not None else None,
+        ),
+        vocab=rows,
+        norm_eps=_number(params, "norm_eps") if "norm_eps" in params else 1e-5,
+        rope_theta=_number(params, "rope_theta") if "rope_theta" in params else 10000.0,
+    )
+
+
+def fingerprint(files: Sequence[SourceFile], *, dtype: str, layout: Mapping[str, Any]) -> str:
+    """Return the 12 hex digits that name a converted checkpoint's directory.
+
+    Args:
+        files: the tensor files and params.json (not the tokenizer); order does not matter.
+        dtype: `float16` or `bfloat16`.
+        layout: everything else that decides the bytes: `{"mesh", "max_chunk_bytes", "compressor"}`.
+    """
+    canonical = json.dumps(
+        {
+            "converter": CONVERTER_VERSION,
+            "dtype": dtype,
+            "files": [[f.name, f.size_bytes, f.digest] for f in sorted(files)],
+            "layout": dict(sorted(layout.items())),
+        },
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _positive(params: Mapping[str, Any], key: str) -> int:
+    value = params.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise WeightsError(f"params.json: {key} is {value!r}; it must be a positive integer")
+    return value
+
+
+def _number(params: Mapping[str, Any], key: str) -> float:
+    value = params.get(key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        raise WeightsError(f"params.json: {key} is {value!r}; it must be a positive number")
+    return float(value)
