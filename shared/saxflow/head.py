@@ -7,8 +7,8 @@ or a `Refusal`, and repeating it changes nothing.
 
     finalized g ──desire──▶ desired = g     unless g <= desired or g <= tombstone
     deleted g ────bury────▶ tombstone = g, desired = 0 when desired <= g
-    Execution ──take_lease──▶ lease ──renew──▶ lease ──release──▶ none
-    attempt ──propose──▶ candidate ──promote──▶ serving ──retire──▶ none
+    retried g ────retry───▶ attempts + 1
+    Execution ────────────▶ lease, candidate, serving, finished (workflows/deploy_model.yaml)
 
 Source: design.md section 4.
 """
@@ -32,7 +32,7 @@ class Refusal:
     """A transition that does not apply; the head stays as it is.
 
     Args:
-        code: `repeated`, `superseded`, `deleted`, `held`, `not-holder` or `no-candidate`.
+        code: `repeated`, `superseded` or `deleted`.
         message: a sentence that names the values.
     """
 
@@ -50,10 +50,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right of one Execution to act, until a moment in Unix seconds."""
+    """The right of one Execution to act for one attempt, until a moment in Unix seconds."""
 
     execution: str
     until: float
+    generation: str = NO_GENERATION
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the last attempt ended: `serving`, `failed`, `superseded` or `deleted`."""
+
+    generation: str
+    attempt: int
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,7 @@ class Head:
     lease: Lease | None = None
     candidate: Attempt | None = None
     serving: Attempt | None = None
+    finished: Finished | None = None
     attempts: int = 0
 
     @property
@@ -118,6 +130,7 @@ class Head:
             "lease": vars(self.lease) if self.lease else None,
             "candidate": self.candidate.to_json() if self.candidate else None,
             "serving": self.serving.to_json() if self.serving else None,
+            "finished": vars(self.finished) if self.finished else None,
             "attempts": self.attempts,
         }
 
@@ -144,6 +157,7 @@ def from_json(value: Mapping[str, Any]) -> Head:
         lease=_optional(value, "lease", _lease),
         candidate=_optional(value, "candidate", _attempt),
         serving=_optional(value, "serving", _attempt),
+        finished=_optional(value, "finished", _finished),
         attempts=int(_number(value, "attempts")),
     )
 
@@ -195,61 +209,6 @@ def superseded(head: Head, generation: str) -> Refusal | None:
     return None
 
 
-def take_lease(head: Head, execution: str, *, until: float, now: float) -> Head | Refusal:
-    """Give the lease to an Execution when it is free, expired or its own already."""
-    lease = head.lease
-    if lease and lease.execution != execution and lease.until > now:
-        left = round(lease.until - now)
-        return Refusal("held", f"{lease.execution} holds {head.name} for another {left} s")
-    return replace(head, lease=Lease(execution, until))
-
-
-def renew(head: Head, execution: str, *, until: float) -> Head | Refusal:
-    """Prolong the lease of the Execution that holds it; never shorten it."""
-    refusal = _not_holder(head, execution)
-    if refusal or head.lease is None:
-        return refusal or head
-    return replace(head, lease=Lease(execution, max(until, head.lease.until)))
-
-
-def release(head: Head, execution: str) -> Head | Refusal:
-    """Free the lease of the Execution that holds it."""
-    return _not_holder(head, execution) or replace(head, lease=None)
-
-
-def propose(head: Head, execution: str, candidate: Attempt) -> Head | Refusal:
-    """Record the attempt under way; only the lease holder may."""
-    refusal = _not_holder(head, execution) or superseded(head, candidate.generation)
-    return refusal or replace(head, candidate=candidate)
-
-
-def promote(head: Head, execution: str) -> Head | Refusal:
-    """Make the candidate what serves; only the lease holder may."""
-    refusal = _not_holder(head, execution)
-    if refusal:
-        return refusal
-    if head.candidate is None:
-        return Refusal("no-candidate", f"{head.name} has no candidate to promote")
-    return replace(head, serving=head.candidate, candidate=None)
-
-
-def withdraw(head: Head, execution: str) -> Head | Refusal:
-    """Forget the candidate, after its resources are gone; only the lease holder may."""
-    return _not_holder(head, execution) or replace(head, candidate=None)
-
-
-def retire(head: Head, execution: str) -> Head | Refusal:
-    """Forget what served, after its resources are gone; only the lease holder may."""
-    return _not_holder(head, execution) or replace(head, serving=None)
-
-
-def _not_holder(head: Head, execution: str) -> Refusal | None:
-    if head.lease and head.lease.execution == execution:
-        return None
-    holder = head.lease.execution if head.lease else "nobody"
-    return Refusal("not-holder", f"{holder} holds the lease of {head.name}, not {execution}")
-
-
 _Part = TypeVar("_Part")
 
 
@@ -269,7 +228,18 @@ def _source(value: Mapping[str, Any]) -> Source:
 
 
 def _lease(value: Mapping[str, Any]) -> Lease:
-    return Lease(_text(value, "execution"), _number(value, "until"))
+    return Lease(
+        _text(value, "execution"),
+        _number(value, "until"),
+        _generation(value, "generation"),
+        int(_number(value, "attempt")),
+    )
+
+
+def _finished(value: Mapping[str, Any]) -> Finished:
+    return Finished(
+        _generation(value, "generation"), int(_number(value, "attempt")), _text(value, "outcome")
+    )
 
 
 _ATTEMPT_TEXTS = (
