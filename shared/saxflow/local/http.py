@@ -1,0 +1,303 @@
+"""A threaded HTTP/1.1 server on loopback: keep-alive, no Nagle delay, files sent by the kernel.
+
+A handler is a function from `Request` to `Response`; bodies of uploads are streams, bodies of
+downloads may be slices of files, so that memory stays bounded whatever passes through.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import socketserver
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from typing import Any, BinaryIO, cast
+from urllib.parse import parse_qs
+
+LOOPBACK = "127.0.0.1"
+_LOG = logging.getLogger(__name__)
+_DRAIN_LIMIT_BYTES = 1 << 20
+_LINE_LIMIT_BYTES = 1 << 16
+
+
+class Dropped(Exception):  # noqa: N818  # the name says what happened to the connection
+    """Raised by a handler to close the connection without an answer.
+
+    Args:
+        reset: close with a TCP reset instead of an orderly end.
+    """
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("connection dropped")
+        self.reset = reset
+
+
+class BadBody(Exception):  # noqa: N818
+    """The peer broke the framing of its body; nothing more can be read from the connection."""
+
+
+class Body:
+    """A request's body as a stream, of a given length or chunked."""
+
+    def __init__(self, source: BinaryIO, headers: Message) -> None:
+        self._source = source
+        self._chunked = "chunked" in (headers.get("Transfer-Encoding") or "").lower()
+        self._left = 0 if self._chunked else int(headers.get("Content-Length") or 0)
+        self.finished = not self._chunked and self._left == 0
+
+    def read(self, limit: int = -1) -> bytes:
+        """Return up to `limit` bytes (all that is left when negative), empty at the end."""
+        if limit < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if self._left == 0 and self._chunked and not self.finished:
+            self._next_chunk()
+        if self.finished:
+            return b""
+        data = self._source.read(min(limit, self._left))
+        if not data:
+            raise BadBody("the connection ended within the body")
+        self._left -= len(data)
+        self._end_of_piece()
+        return data
+
+    def _end_of_piece(self) -> None:
+        if self._left:
+            return
+        if self._chunked:
+            self._source.readline(_LINE_LIMIT_BYTES)
+        else:
+            self.finished = True
+
+    def _next_chunk(self) -> None:
+        line = self._source.readline(_LINE_LIMIT_BYTES)
+        try:
+            self._left = int(line.split(b";")[0], 16)
+        except ValueError as error:
+            raise BadBody(f"chunk size {line!r} is not hexadecimal") from error
+        if self._left == 0:
+            while self._source.readline(_LINE_LIMIT_BYTES).strip():
+                continue
+            self.finished = True
+
+
+@dataclass
+class Request:
+    """One request.
+
+    Args:
+        method: upper case.
+        path: as it came, still percent-encoded, without the query.
+        query: decoded parameters, each with all its values.
+        headers: case-insensitive.
+        body: read at most once.
+    """
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: Message
+    body: Body
+
+    def first(self, name: str) -> str | None:
+        """Return the first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else None
+
+
+@dataclass
+class FileSlice:
+    """Part of an open file as a body; the server closes the file."""
+
+    file: BinaryIO
+    offset: int
+    length: int
+
+
+@dataclass
+class Response:
+    """One answer.
+
+    Args:
+        cut_after_bytes: send only this much of the body, then close: a scripted fault.
+    """
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes | FileSlice = b""
+    cut_after_bytes: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Size of the body in bytes."""
+        return self.body.length if isinstance(self.body, FileSlice) else len(self.body)
+
+
+Handler = Callable[[Request], Response]
+
+
+def json_response(status: int, value: Any, headers: dict[str, str] | None = None) -> Response:
+    """Return a JSON answer."""
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Response(
+        status, {"Content-Type": "application/json; charset=UTF-8", **(headers or {})}, body
+    )
+
+
+class HttpServer:
+    """Serve a handler on a loopback port until stopped.
+
+    Args:
+        handler: called from one thread per connection.
+        port: 0 picks a free one.
+    """
+
+    def __init__(self, handler: Handler, *, port: int = 0, host: str = LOOPBACK) -> None:
+        self._server = _Server((host, port), handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="http", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        """The port it is bound to."""
+        return self._server.server_address[1]
+
+    @property
+    def url(self) -> str:
+        """Its root, without a slash at the end."""
+        return f"http://{self._server.server_address[0]}:{self.port}"
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.close_connections()
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], handler: Handler) -> None:
+        self.handler = handler
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(address, _Connection)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        with self._lock:
+            self._connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _LOG.debug("connection from %s ended early", client_address, exc_info=True)
+
+
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    rbufsize = 1 << 18
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+        _LOG.debug(format, *args)
+
+    def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        body = Body(cast(BinaryIO, self.rfile), self.headers)
+        parameters = parse_qs(query, keep_blank_values=True) if query else {}
+        request = Request(self.command, path, parameters, self.headers, body)
+        try:
+            response = self._answer(request)
+        except Dropped as dropped:
+            self._drop(reset=dropped.reset)
+            return
+        except BadBody as error:
+            self.close_connection = True
+            response = json_response(400, {"error": {"code": 400, "message": str(error)}})
+        self._drain(body)
+        self._send(response)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server looks these up
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            return cast(_Server, self.server).handler(request)
+        except (Dropped, BadBody):
+            raise
+        except Exception as error:  # noqa: BLE001  # outermost loop of a request
+            _LOG.exception("%s %s failed", request.method, request.path)
+            message = f"{type(error).__name__}: {error}"
+            return json_response(500, {"error": {"code": 500, "message": message}})
+
+    def _drop(self, *, reset: bool) -> None:
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+
+    def _drain(self, body: Body) -> None:
+        left = _DRAIN_LIMIT_BYTES
+        while left > 0 and not body.finished and not self.close_connection:
+            try:
+                left -= len(body.read(min(left, 1 << 16)))
+            except BadBody:
+                self.close_connection = True
+        if not body.finished:
+            self.close_connection = True
+
+    def _send(self, response: Response) -> None:
+        body, cut = response.body, response.cut_after_bytes
+        head = self._head(response)
+        try:
+            if self.command == "HEAD" or response.status in (204, 304):
+                self.connection.sendall(head)
+            elif isinstance(body, bytes):
+                self.connection.sendall(head + body[:cut])
+            else:
+                self._send_file(head, body, cut)
+        finally:
+            if isinstance(body, FileSlice):
+                body.file.close()
+        if cut is not None:
+            self.close_connection = True
+
+    def _send_file(self, head: bytes, body: FileSlice, cut: int | None) -> None:
+        count = body.length if cut is None else min(cut, body.length)
+        self.connection.sendall(head, getattr(socket, "MSG_MORE", 0) if count else 0)
+        if count:
+            self.connection.sendfile(body.file, body.offset, count)
+
+    def _head(self, response: Response) -> bytes:
+        headers = {"Content-Length": str(response.length), **response.headers}
+        if self.close_connection:
+            headers["Connection"] = "close"
+        phrase = self.responses.get(response.status, ("",))[0]
+        lines = [f"HTTP/1.1 {response.status} {phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
