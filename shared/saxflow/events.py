@@ -62,12 +62,12 @@ TYPES: Mapping[str, EventType] = {
         EventType("model.publishing", "model", "publishing", "publish was asked of the admin server"),
         EventType("model.loading", "model", "loading", "the model server is reading the checkpoint"),
         EventType("model.published", "model", "loading", "the model server holds the model"),
-        EventType("model.serving", "model", "serving", "the golden prompt was answered"),
+        EventType("model.serving", "serving", "serving", "the golden prompt was answered"),
         EventType("tpu.preempted", "tpu", "preempted", "the TPU was taken away; reconcile starts another attempt"),
-        EventType("deployment.superseded", "deployment", "superseded", "a newer manifest took this one's place"),
+        EventType("deployment.superseded", "superseded", "superseded", "a newer manifest took this one's place"),
         EventType("deployment.failed", "deployment", "failed", "the attempt ended with a reason; what costs money is gone"),
-        EventType("deployment.deleting", "deployment", "deleting", "the manifest was deleted or its ttl has passed; teardown runs"),
-        EventType("deployment.deleted", "deployment", "deleted", "nothing of the deployment is left but its logs and checkpoint"),
+        EventType("deployment.deleting", "deleting", "deleting", "the manifest was deleted or its ttl has passed; teardown runs"),
+        EventType("deployment.deleted", "deleted", "deleted", "nothing of the deployment is left but its logs and checkpoint"),
     )
 }  # fmt: skip
 """Every event type by its short name, in the order of a deployment's life."""
@@ -109,7 +109,7 @@ class Event:
         id: `<name>/<generation>/<attempt>/<type>[/<n>]`; equal ids are the same event.
         type: with the prefix.
         source: `//saxflow/projects/P/deployments/NAME`.
-        subject: `<generation>/<attempt>`.
+        subject: the deployment's name.
         time: RFC 3339, UTC.
         data: {deployment, generation, attempt, stage, message, model?, progress?, failure?, ...}.
     """
@@ -188,6 +188,7 @@ def build(
     message: str,
     now: datetime,
     number: int | None = None,
+    stage: str | None = None,
     **details: Any,
 ) -> Event:
     """Return an event of the table.
@@ -197,6 +198,7 @@ def build(
         message: one sentence about what happened.
         now: when it happened, with a time zone.
         number: `n` of the id, for types that occur more than once in an attempt.
+        stage: what the deployment was busy with, when that is not the table's (a failure).
         details: what else `data` holds: `model`, `progress`, `failure`, `problems`, ...; None is
             left out.
 
@@ -209,7 +211,7 @@ def build(
         "deployment": deployment,
         "generation": generation,
         "attempt": attempt,
-        "stage": row.stage,
+        "stage": stage or row.stage,
         "message": message,
         **{key: value for key, value in details.items() if value is not None},
     }
@@ -217,7 +219,7 @@ def build(
         id=f"{deployment}/{generation}/{attempt}/{name}{suffix}",
         type=PREFIX + name,
         source=source_of(project, deployment),
-        subject=f"{generation}/{attempt}",
+        subject=deployment,
         time=now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         data=data,
     )
@@ -402,7 +404,7 @@ def _step(before: _Fold, event: Event) -> _Fold:
         generation=generation,
         attempt=attempt,
         state=state,
-        stage=event.row.stage,
+        stage=str(data["stage"]),
         since=old.since if state == old.state and old.since else event.time,
         updated=event.time,
         message=str(data.get("message", "")),
@@ -510,7 +512,7 @@ def json_schema() -> dict[str, Any]:
             "deployment": text,
             "generation": {"type": "string", "pattern": "^[0-9]+$"},
             "attempt": {"type": "integer", "minimum": 0},
-            "stage": {"enum": list(dict.fromkeys(row.stage for row in TYPES.values()))},
+            "stage": {**text, "examples": list(dict.fromkeys(row.stage for row in TYPES.values()))},
             "message": {"type": "string"},
             "model": {"type": "string", "examples": ["/sax/test/llama27b"]},
             "progress": progress,
@@ -531,7 +533,7 @@ def json_schema() -> dict[str, Any]:
             "id": {**text, "description": "<name>/<generation>/<attempt>/<type>[/<n>]"},
             "type": {"enum": [PREFIX + name for name in TYPES]},
             "source": {"type": "string", "pattern": "^//saxflow/projects/.+/deployments/.+$"},
-            "subject": {"type": "string", "pattern": "^[0-9]+/[0-9]+$"},
+            "subject": {**text, "description": "The deployment's name."},
             "time": {"type": "string", "format": "date-time"},
             "datacontenttype": {"const": CONTENT_TYPE},
             "data": data,
