@@ -1,0 +1,1 @@
+"""A virtual machine on a laptop: a process tree with an address, a metadata server and a docker."""

@@ -1,0 +1,418 @@
+"""The `docker` command as a VM's scripts use it, turned into calls of the container engine.
+
+Options that mean nothing without a container runtime (`--shm-size`, `--ulimit`, ...) are accepted
+and have no effect; options that Docker does not have are refused as Docker refuses them.
+
+Source: https://docs.docker.com/reference/cli/docker/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from saxflow.errors import BusyError, InputError, NotFoundError
+from saxflow.local.vm.containers import RESTART_POLICIES, Container, Engine, new_id
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_TEMPLATE = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+|\.)\s*\}\}")
+
+RUN_FLAGS = {
+    "-d",
+    "--detach",
+    "--rm",
+    "--privileged",
+    "-i",
+    "--interactive",
+    "-t",
+    "--tty",
+    "--init",
+}
+RUN_VALUES = {
+    "--name", "-e", "--env", "--env-file", "-v", "--volume", "--network", "--net", "--restart",
+    "--add-host", "--entrypoint", "-w", "--workdir", "-l", "--label", "-u", "--user", "-h",
+    "--hostname", "--log-driver", "--log-opt", "--ulimit", "--shm-size", "--pull", "--cpus", "-m",
+    "--memory", "--device", "--cap-add", "--security-opt", "--stop-timeout", "--ipc",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a command answers: exit code and both streams."""
+
+    code: int = 0
+    stdout: str = ""
+    stderr: str = ""
+
+
+class UsageError(InputError):
+    """An option or argument that Docker would not take; exit code 125."""
+
+
+@dataclass
+class Parsed:
+    """A command line taken apart; repeated options keep their order."""
+
+    flags: set[str] = field(default_factory=set[str])
+    values: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    rest: list[str] = field(default_factory=list[str])
+
+    def all(self, *names: str) -> list[str]:
+        """Return every value given under any of the names."""
+        return [value for name, value in self.values if name in names]
+
+    def last(self, *names: str, default: str = "") -> str:
+        """Return the value given last under any of the names."""
+        return (self.all(*names) or [default])[-1]
+
+    def has(self, *names: str) -> bool:
+        """Say whether one of the flags was given."""
+        return any(name in self.flags for name in names)
+
+
+def parse(argv: Sequence[str], flags: set[str], values: set[str]) -> Parsed:
+    """Take options off the front of a command line.
+
+    Raises:
+        UsageError: an unknown option, or one without its value.
+    """
+    parsed = Parsed()
+    words = list(argv)
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.partition("=")
+        if name in values:
+            if not equals and not words:
+                raise UsageError(f"flag needs an argument: {name}")
+            parsed.values.append((name, value if equals else words.pop(0)))
+        elif word in flags:
+            parsed.flags.add(word)
+        elif not _short_cluster(word, flags, parsed):
+            raise UsageError(f"unknown flag: {word}")
+    parsed.rest = words
+    return parsed
+
+
+def _short_cluster(word: str, flags: set[str], parsed: Parsed) -> bool:
+    if word.startswith("--") or not all(f"-{letter}" in flags for letter in word[1:]):
+        return False
+    parsed.flags.update(f"-{letter}" for letter in word[1:])
+    return True
+
+
+class Docker:
+    """The command, over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._commands: dict[str, Callable[[list[str], str], Reply]] = {
+            "exec": self._exec,
+            "image": self._image,
+            "images": self._images,
+            "inspect": self._inspect,
+            "kill": self._kill,
+            "login": self._login,
+            "logs": self._logs,
+            "ps": self._ps,
+            "pull": self._pull,
+            "restart": self._restart,
+            "rm": self._rm,
+            "run": self._run,
+            "start": self._start,
+            "stop": self._stop,
+            "version": self._version,
+            "wait": self._wait,
+        }
+
+    def __call__(self, argv: list[str], stdin: str) -> Reply:
+        """Carry out one command line, without the word `docker`."""
+        if not argv or argv[0] not in self._commands:
+            return Reply(1, "", f"docker: {' '.join(argv[:1])!r} is not a docker command.\n")
+        try:
+            return self._commands[argv[0]](argv[1:], stdin)
+        except UsageError as error:
+            return Reply(125, "", f"{error}\nSee 'docker {argv[0]} --help'.\n")
+        except (NotFoundError, BusyError, InputError) as error:
+            code = 125 if argv[0] == "run" else 1
+            return Reply(code, "", f"Error response from daemon: {error}\n")
+
+    def _run(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, RUN_FLAGS, RUN_VALUES)
+        if not parsed.rest:
+            raise UsageError('"docker run" requires at least 1 argument.')
+        container = self._engine.run(described(parsed))
+        if parsed.has("-d", "--detach"):
+            return Reply(0, f"{container.id}\n")
+        log = self._engine.log(container).open(encoding="utf-8", errors="replace")
+        with log:
+            code = self._engine.wait(container.id)
+            return Reply(code, log.read())
+
+    def _rm(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, {"-f", "--force", "-v", "--volumes"}, set())
+        force = parsed.has("-f", "--force")
+        return self._each(
+            parsed.rest,
+            lambda name: self._engine.remove(name, force=force),
+            missing_is_fine=force,
+        )
+
+    def _stop(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, set(), {"-t", "--time", "--timeout"})
+        grace = float(parsed.last("-t", "--time", "--timeout", default="10"))
+        return self._each(parsed.rest, lambda name: self._engine.stop(name, grace))
+
+    def _start(self, argv: list[str], _stdin: str) -> Reply:
+        return self._each(argv, self._engine.start)
+
+    def _restart(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, set(), {"-t", "--time", "--timeout"})
+        grace = float(parsed.last("-t", "--time", "--timeout", default="10"))
+
+        def again(name: str) -> None:
+            self._engine.stop(name, grace)
+            self._engine.start(name)
+
+        return self._each(parsed.rest, again)
+
+    def _kill(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, set(), {"-s", "--signal"})
+        return self._each(parsed.rest, self._engine.kill)
+
+    def _wait(self, argv: list[str], _stdin: str) -> Reply:
+        return Reply(0, "".join(f"{self._engine.wait(name)}\n" for name in argv))
+
+    def _each(
+        self, names: list[str], action: Callable[[str], None], *, missing_is_fine: bool = False
+    ) -> Reply:
+        done, errors = "", ""
+        code = 0
+        for name in names:
+            try:
+                action(name)
+                done += f"{name}\n"
+            except (NotFoundError, BusyError) as error:
+                gone = missing_is_fine and isinstance(error, NotFoundError)
+                code = code if gone else 1
+                errors += f"Error response from daemon: {error}\n"
+        return Reply(code, done, errors)
+
+    def _logs(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, {"-t", "--timestamps"}, {"-n", "--tail", "--since"})
+        container = self._engine.find("".join(parsed.rest[:1]))
+        text = self._engine.log(container).read_text(encoding="utf-8", errors="replace")
+        tail = parsed.last("-n", "--tail", default="all")
+        lines = text.splitlines(keepends=True)
+        return Reply(0, "".join(lines if tail == "all" else lines[-int(tail) or len(lines) :]))
+
+    def _ps(self, argv: list[str], _stdin: str) -> Reply:
+        flags = {"-a", "--all", "-q", "--quiet", "--no-trunc"}
+        parsed = parse(argv, flags, {"-f", "--filter", "--format"})
+        chosen = [
+            c
+            for c in self._engine.list()
+            if (c.running or parsed.has("-a", "--all"))
+            and all(_passes(c, rule) for rule in parsed.all("-f", "--filter"))
+        ]
+        if parsed.has("-q", "--quiet"):
+            return Reply(0, "".join(f"{c.id[:12]}\n" for c in chosen))
+        template = parsed.last("--format")
+        if template:
+            return Reply(0, "".join(f"{render(template, row(c))}\n" for c in chosen))
+        head = "CONTAINER ID   IMAGE   STATUS   NAMES\n"
+        return Reply(0, head + "".join("   ".join(_columns(c)) + "\n" for c in chosen))
+
+    def _inspect(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, set(), {"-f", "--format", "--type"})
+        facts = [details(self._engine.find(name)) for name in parsed.rest]
+        template = parsed.last("-f", "--format")
+        if template:
+            return Reply(0, "".join(f"{render(template, fact)}\n" for fact in facts))
+        return Reply(0, json.dumps(facts, indent=4) + "\n")
+
+    def _pull(self, argv: list[str], _stdin: str) -> Reply:
+        parsed = parse(argv, {"-q", "--quiet"}, {"--platform"})
+        if len(parsed.rest) != 1:
+            raise UsageError('"docker pull" requires exactly 1 argument.')
+        self._engine.pull(parsed.rest[0])
+        return Reply(0, f"{parsed.rest[0]}\n")
+
+    def _image(self, argv: list[str], _stdin: str) -> Reply:
+        if argv[:1] != ["inspect"]:
+            raise UsageError(f"unknown command: docker image {' '.join(argv[:1])}")
+        parsed = parse(argv[1:], set(), {"-f", "--format"})
+        known = self._engine.images()
+        missing = [name for name in parsed.rest if name not in known]
+        if missing:
+            raise NotFoundError(f"No such image: {missing[0]}")
+        return Reply(0, json.dumps([{"Id": n, "RepoTags": [n]} for n in parsed.rest]) + "\n")
+
+    def _images(self, _argv: list[str], _stdin: str) -> Reply:
+        return Reply(0, "".join(f"{name}\n" for name in self._engine.images()))
+
+    def _login(self, argv: list[str], stdin: str) -> Reply:
+        parsed = parse(argv, {"--password-stdin"}, {"-u", "--username", "-p", "--password"})
+        password = stdin.strip() or parsed.last("-p", "--password")
+        if not (password and parsed.last("-u", "--username")):
+            raise UsageError("username and password are required")
+        return Reply(0, "Login Succeeded\n")
+
+    def _exec(self, argv: list[str], stdin: str) -> Reply:
+        parsed = parse(argv, {"-i", "-t", "--interactive", "--tty"}, {"-e", "--env"})
+        if len(parsed.rest) < 2:
+            raise UsageError('"docker exec" requires at least 2 arguments.')
+        container = self._engine.find(parsed.rest[0])
+        if not container.running:
+            raise BusyError(f"container {container.id} is not running")
+        env = {**self._engine.environment(container), **_env(parsed)}
+        try:
+            ended = subprocess.run(
+                parsed.rest[1:], env=env, input=stdin, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            return Reply(127, "", f"OCI runtime exec failed: {error}\n")
+        return Reply(ended.returncode, ended.stdout, ended.stderr)
+
+    def _version(self, _argv: list[str], _stdin: str) -> Reply:
+        return Reply(0, "Client:\n Version: saxflow local\n")
+
+
+def described(parsed: Parsed) -> Container:
+    """Return the container that a `docker run` command line describes.
+
+    Raises:
+        UsageError: a value that Docker would refuse.
+    """
+    identity = new_id()
+    name = parsed.last("--name") or f"nameless_{identity[:12]}"
+    if not NAME.fullmatch(name):
+        raise UsageError(f"Invalid container name ({name}), only {NAME.pattern} are allowed")
+    restart = parsed.last("--restart", default="no")
+    if restart.partition(":")[0] not in RESTART_POLICIES:
+        raise UsageError(f"invalid restart policy: unknown policy {restart!r}")
+    binds = parsed.all("-v", "--volume")
+    return Container(
+        id=identity,
+        name=name,
+        image=parsed.rest[0],
+        args=parsed.rest[1:],
+        entrypoint=next(iter(parsed.all("--entrypoint")), None),
+        env=_env(parsed),
+        labels=dict(_pair(item) for item in parsed.all("-l", "--label")),
+        mounts=dict(_mount(bind) for bind in binds),
+        binds=binds,
+        extra_hosts=parsed.all("--add-host"),
+        network=parsed.last("--network", "--net", default="bridge"),
+        privileged=parsed.has("--privileged"),
+        restart=restart,
+        auto_remove=parsed.has("--rm"),
+        workdir=parsed.last("-w", "--workdir"),
+    )
+
+
+def _env(parsed: Parsed) -> dict[str, str]:
+    lines = [line for f in parsed.all("--env-file") for line in Path(f).read_text().splitlines()]
+    given = [line for line in lines if line and not line.startswith("#")]
+    return dict(_pair(item) for item in [*given, *parsed.all("-e", "--env")])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _mount(bind: str) -> tuple[str, str]:
+    source, _, rest = bind.partition(":")
+    target = rest.partition(":")[0]
+    if not source.startswith("/") or not target.startswith("/"):
+        raise UsageError(f"invalid volume specification: {bind!r}; write /host:/container[:ro]")
+    return target, source
+
+
+def details(container: Container) -> dict[str, Any]:
+    """Return what `docker inspect` shows of a container."""
+    facts = asdict(container)
+    return {
+        "Id": container.id,
+        "Name": f"/{container.name}",
+        "Created": container.created,
+        "Args": facts["args"],
+        "RestartCount": container.restart_count,
+        "State": {
+            "Status": container.status,
+            "Running": container.running,
+            "Restarting": container.status == "restarting",
+            "ExitCode": container.exit_code,
+            "StartedAt": container.started,
+            "FinishedAt": container.finished,
+        },
+        "Config": {
+            "Image": container.image,
+            "Cmd": facts["args"],
+            "Env": [f"{name}={value}" for name, value in container.env.items()],
+            "Labels": facts["labels"],
+        },
+        "HostConfig": {
+            "Binds": facts["binds"],
+            "NetworkMode": container.network,
+            "Privileged": container.privileged,
+            "ExtraHosts": facts["extra_hosts"],
+            "RestartPolicy": {"Name": container.restart.partition(":")[0]},
+        },
+    }
+
+
+def row(container: Container) -> dict[str, Any]:
+    """Return what `docker ps --format` can show of a container."""
+    identity, image, status, name = _columns(container)
+    return {
+        "ID": identity,
+        "Image": image,
+        "Status": status,
+        "Names": name,
+        "State": container.status,
+    }
+
+
+def render(template: str, facts: dict[str, Any]) -> str:
+    """Fill the part of Go's template language that scripts use: `{{.A.B}}` and `{{json .A}}`.
+
+    Raises:
+        UsageError: a field that is not there.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        value: Any = facts
+        for name in filter(None, match[2].split(".")):
+            if not isinstance(value, dict) or name not in value:
+                raise UsageError(f"template parsing error: no field {match[2]!r}")
+            value = value[name]
+        if match[1]:
+            return json.dumps(value)
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return _TEMPLATE.sub(fill, template)
+
+
+def _passes(container: Container, rule: str) -> bool:
+    kind, value = _pair(rule)
+    if kind == "name":
+        return re.search(value, container.name) is not None
+    if kind == "status":
+        return container.status == value
+    if kind == "label":
+        name, wanted = _pair(value)
+        return container.labels.get(name) == (wanted or container.labels.get(name, ""))
+    raise UsageError(f"invalid filter {kind!r}")
+
+
+def _columns(container: Container) -> tuple[str, str, str, str]:
+    status = "Up" if container.running else f"Exited ({container.exit_code})"
+    return container.id[:12], container.image, status, container.name
