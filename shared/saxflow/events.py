@@ -31,43 +31,46 @@ class EventType:
 
     Args:
         name: without the prefix, for example `model.serving`.
-        stage: what the deployment is busy with.
         state: the state of the deployment after it; empty leaves the state as it is.
         meaning: one sentence for the documentation.
     """
 
     name: str
-    stage: str
     state: str
     meaning: str
+
+    @property
+    def stage(self) -> str:
+        """What the deployment is busy with: the first part of the name."""
+        return self.name.partition(".")[0]
 
 
 TYPES: Mapping[str, EventType] = {
     row.name: row
     for row in (
-        EventType("manifest.accepted", "manifest", "accepted", "the manifest is valid; an Execution will start"),
-        EventType("manifest.rejected", "manifest", "rejected", "the manifest cannot be used; every problem is listed"),
-        EventType("weights.fetching", "weights", "fetching", "weights are being copied from where the manifest says"),
-        EventType("weights.fetched", "weights", "fetching", "the weights are complete in the models bucket"),
-        EventType("conversion.started", "conversion", "converting", "the Batch Job exists"),
-        EventType("conversion.progressed", "conversion", "converting", "bytes, rate and ETA over all Tasks"),
-        EventType("conversion.reused", "conversion", "converting", "a committed checkpoint of the same fingerprint exists; no weights are read"),
-        EventType("conversion.finished", "conversion", "converting", "every object of the checkpoint is written"),
-        EventType("checkpoint.committed", "checkpoint", "committed", "every object is accounted for and the markers exist"),
-        EventType("tpu.requested", "tpu", "", "a QueuedResource was created in one zone"),
-        EventType("tpu.waiting", "tpu", "", "the QueuedResource waits for capacity, or the next zone is tried"),
-        EventType("tpu.active", "tpu", "", "the QueuedResource is ACTIVE; chips are billed from here"),
-        EventType("sax.starting", "sax", "starting", "admin server and model servers are coming up"),
-        EventType("sax.ready", "sax", "starting", "all workers are up and the admin server lists the model server"),
-        EventType("model.publishing", "model", "publishing", "publish was asked of the admin server"),
-        EventType("model.loading", "model", "loading", "the model server is reading the checkpoint"),
-        EventType("model.published", "model", "loading", "the model server holds the model"),
-        EventType("model.serving", "serving", "serving", "the golden prompt was answered"),
-        EventType("tpu.preempted", "tpu", "preempted", "the TPU was taken away; reconcile starts another attempt"),
-        EventType("deployment.superseded", "superseded", "superseded", "a newer manifest took this one's place"),
-        EventType("deployment.failed", "deployment", "failed", "the attempt ended with a reason; what costs money is gone"),
-        EventType("deployment.deleting", "deleting", "deleting", "the manifest was deleted or its ttl has passed; teardown runs"),
-        EventType("deployment.deleted", "deleted", "deleted", "nothing of the deployment is left but its logs and checkpoint"),
+        EventType("manifest.accepted", "accepted", "the manifest is valid; an Execution will start"),
+        EventType("manifest.rejected", "rejected", "the manifest cannot be used; every problem is listed"),
+        EventType("weights.fetching", "fetching", "weights are being copied from where the manifest says"),
+        EventType("weights.fetched", "fetching", "the weights are complete in the models bucket"),
+        EventType("conversion.started", "converting", "the Batch Job exists"),
+        EventType("conversion.progressed", "converting", "bytes, rate and ETA over all Tasks"),
+        EventType("conversion.reused", "converting", "a committed checkpoint of the same fingerprint exists; no weights are read"),
+        EventType("conversion.finished", "converting", "every object of the checkpoint is written"),
+        EventType("checkpoint.committed", "committed", "every object is accounted for and the markers exist"),
+        EventType("tpu.requested", "", "a QueuedResource was created in one zone"),
+        EventType("tpu.waiting", "", "the QueuedResource waits for capacity, or the next zone is tried"),
+        EventType("tpu.active", "", "the QueuedResource is ACTIVE; chips are billed from here"),
+        EventType("sax.starting", "starting", "admin server and model servers are coming up"),
+        EventType("sax.ready", "starting", "all workers are up and the admin server lists the model server"),
+        EventType("model.publishing", "publishing", "publish was asked of the admin server"),
+        EventType("model.loading", "loading", "the model server is reading the checkpoint"),
+        EventType("model.published", "loading", "the model server holds the model"),
+        EventType("model.serving", "serving", "the golden prompt was answered"),
+        EventType("tpu.preempted", "preempted", "the TPU was taken away; reconcile starts another attempt"),
+        EventType("deployment.superseded", "superseded", "a newer manifest took this one's place"),
+        EventType("deployment.failed", "failed", "the attempt ended with a reason; what costs money is gone"),
+        EventType("deployment.deleting", "deleting", "the manifest was deleted or its ttl has passed; teardown runs"),
+        EventType("deployment.deleted", "deleted", "nothing of the deployment is left but its logs and checkpoint"),
     )
 }  # fmt: skip
 """Every event type by its short name, in the order of a deployment's life."""
@@ -111,7 +114,8 @@ class Event:
         source: `//saxflow/projects/P/deployments/NAME`.
         subject: the deployment's name.
         time: RFC 3339, UTC.
-        data: {deployment, generation, attempt, stage, message, model?, progress?, failure?, ...}.
+        data: {deployment, generation, attempt, stage, message, model?, progress?, failure?, ...};
+            the stage is the type's, `failure.stage` says where a failure happened.
     """
 
     id: str
@@ -188,7 +192,6 @@ def build(
     message: str,
     now: datetime,
     number: int | None = None,
-    stage: str | None = None,
     **details: Any,
 ) -> Event:
     """Return an event of the table.
@@ -198,7 +201,6 @@ def build(
         message: one sentence about what happened.
         now: when it happened, with a time zone.
         number: `n` of the id, for types that occur more than once in an attempt.
-        stage: what the deployment was busy with, when that is not the table's (a failure).
         details: what else `data` holds: `model`, `progress`, `failure`, `problems`, ...; None is
             left out.
 
@@ -211,7 +213,7 @@ def build(
         "deployment": deployment,
         "generation": generation,
         "attempt": attempt,
-        "stage": stage or row.stage,
+        "stage": row.stage,
         "message": message,
         **{key: value for key, value in details.items() if value is not None},
     }
@@ -512,7 +514,7 @@ def json_schema() -> dict[str, Any]:
             "deployment": text,
             "generation": {"type": "string", "pattern": "^[0-9]+$"},
             "attempt": {"type": "integer", "minimum": 0},
-            "stage": {**text, "examples": list(dict.fromkeys(row.stage for row in TYPES.values()))},
+            "stage": {"enum": list(dict.fromkeys(row.stage for row in TYPES.values()))},
             "message": {"type": "string"},
             "model": {"type": "string", "examples": ["/sax/test/llama27b"]},
             "progress": progress,

