@@ -1,0 +1,36 @@
+"""What the golden tests share: the recorded data and Meta's forward pass."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Return the folder of what the real systems did."""
+    return ROOT / "tests/data/golden"
+
+
+@pytest.fixture(scope="session")
+def tiny_llama() -> Path:
+    """Return the folder of the example model."""
+    return ROOT / "examples/tiny-llama"
+
+
+@pytest.fixture(scope="session")
+def meta_llama(tiny_llama: Path) -> ModuleType:
+    """Return the example's `llama.py`, Meta's forward pass in plain torch, on one thread."""
+    torch.set_num_threads(1)
+    spec = importlib.util.spec_from_file_location("tiny_llama_model", tiny_llama / "llama.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
