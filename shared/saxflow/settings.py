@@ -47,6 +47,7 @@ class Settings:
         events_topic: id of the Pub/Sub topic.
         deploy_workflow, teardown_workflow: ids of the two Workflows.
         commit_url, publish_url: URLs of functions/commit_checkpoint and functions/publish_model.
+        generate_url: URL of functions/generate, shown to people; empty when not deployed.
         convert_image, admin_image, model_server_image: container images, pinned by digest.
         batch_account, tpu_account: service account e-mails; empty uses the project's default.
         network, subnetwork: full resource names; empty uses the default network.
@@ -54,7 +55,7 @@ class Settings:
         progress_seconds: least time between two conversion.progressed events.
         lease_seconds: how long a lease in the head lasts without renewal.
         state_stale_seconds: a worker state object older than this counts as absent.
-        stage_deadlines: seconds per stage, see `DEADLINES`.
+        deadline_scale: multiplies every deadline; the embedded cloud uses a small one.
         chip_hour_usd: list price of one v5e chip for an hour.
         allow_file_sources: `file://` weights are legal (embedded cloud only).
         models_location: region of the models bucket, which the TPU zones must share.
@@ -71,6 +72,7 @@ class Settings:
     teardown_workflow: str
     commit_url: str
     publish_url: str
+    generate_url: str
     convert_image: str
     admin_image: str
     model_server_image: str
@@ -143,6 +145,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         teardown_workflow=env.get("SAXFLOW_TEARDOWN_WORKFLOW", "teardown-model"),
         commit_url=env.get("SAXFLOW_COMMIT_URL", ""),
         publish_url=env.get("SAXFLOW_PUBLISH_URL", ""),
+        generate_url=env.get("SAXFLOW_GENERATE", ""),
         convert_image=env.get("SAXFLOW_CONVERT_IMAGE", ""),
         admin_image=env.get("SAXFLOW_ADMIN_IMAGE", ""),
         model_server_image=env.get("SAXFLOW_MODEL_SERVER_IMAGE", ""),

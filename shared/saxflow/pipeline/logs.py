@@ -1,0 +1,18 @@
+"""Structured log lines, as Cloud Run's agent reads them from stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def log(severity: str, message: str, **fields: Any) -> None:
+    """Print one JSON line.
+
+    Args:
+        severity: Cloud Logging's word: `INFO`, `WARNING`, `ERROR`.
+        fields: what to filter by, for example `deployment=`.
+    """
+    sys.stdout.write(json.dumps({"severity": severity, "message": message, **fields}) + "\n")
+    sys.stdout.flush()

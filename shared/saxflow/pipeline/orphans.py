@@ -1,0 +1,119 @@
+"""Find what costs money and belongs to nobody: QueuedResources and Jobs with our label.
+
+A resource is ours by its label and speaks through its id (`sf-<name>-<generation>-a<attempt>`). It
+is an orphan when no head refers to that attempt, it is older than a grace period (an Execution may
+just have created it), and no live lease is held for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from saxflow import catalog, names
+from saxflow.errors import CloudError, InputError
+from saxflow.gcp.translate import translated
+from saxflow.head import Attempt, Head
+from saxflow.pipeline.services import Services
+
+CALL_TIMEOUT_SECONDS = 30.0
+GRACE_SECONDS = 600.0
+"""Scaled like the deadlines, so that the embedded cloud need not wait."""
+LABEL = ("managed-by", "saxflow")
+_ENDED_JOBS = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "DELETION_IN_PROGRESS"})
+
+
+def sweep_orphans(services: Services, heads: Iterable[Head]) -> list[str]:
+    """Delete orphaned QueuedResources and cancel orphaned Jobs; return a line for each."""
+    by_name = {head.name: head for head in heads}
+    return [*_sweep_tpus(services, by_name), *_sweep_jobs(services, by_name)]
+
+
+def is_orphan(identifier: str, heads: Mapping[str, Head], *, now: float) -> bool:
+    """Return whether nothing refers to the attempt that an id of ours names."""
+    try:
+        name, generation, attempt = names.parse_deployment_id(identifier)
+    except InputError:
+        return False
+    head = heads.get(name)
+    if head is None:
+        return True
+    if head.lease and head.lease.until > now:
+        return False
+    wanted = (head.desired, head.attempts) == (generation, attempt) and not _finished(
+        head, generation, attempt
+    )
+    return not wanted and not any(
+        _refers(holder, identifier) for holder in (head.serving, head.candidate)
+    )
+
+
+def _finished(head: Head, generation: str, attempt: int) -> bool:
+    finished = head.finished
+    return finished is not None and (finished.generation, finished.attempt) == (
+        generation,
+        attempt,
+    )
+
+
+def _refers(holder: Attempt | None, identifier: str) -> bool:
+    return holder is not None and holder.queued_resource == identifier
+
+
+def _sweep_tpus(services: Services, heads: Mapping[str, Head]) -> list[str]:
+    done: list[str] = []
+    for zone in catalog.V5E_ZONES:
+        parent = f"projects/{services.settings.project}/locations/{zone}"
+        for resource in _queued_resources(services, parent):
+            identifier = resource.name.rsplit("/", 1)[-1]
+            labels = resource.tpu.node_spec[0].node.labels if resource.tpu.node_spec else {}
+            if labels.get(LABEL[0]) != LABEL[1] or _is_young(services, resource.create_time):
+                continue
+            if not is_orphan(identifier, heads, now=services.clock()):
+                continue
+            with translated("tpu", f"delete {resource.name}"):
+                services.tpu.delete_queued_resource(
+                    request={"name": resource.name, "force": True}, timeout=CALL_TIMEOUT_SECONDS
+                )
+            done.append(f"{identifier}: orphaned QueuedResource in {zone} deleted")
+    return done
+
+
+def _queued_resources(services: Services, parent: str):
+    """Return the QueuedResources of a zone; a zone the project cannot use has none."""
+    try:
+        with translated("tpu", f"list QueuedResources of {parent}"):
+            return list(
+                services.tpu.list_queued_resources(parent=parent, timeout=CALL_TIMEOUT_SECONDS)
+            )
+    except CloudError as error:
+        if error.code in (403, 404):
+            return []
+        raise
+
+
+def _sweep_jobs(services: Services, heads: Mapping[str, Head]) -> list[str]:
+    settings = services.settings
+    parent = f"projects/{settings.project}/locations/{settings.location}"
+    with translated("batch", f"list Jobs of {parent}"):
+        jobs = list(services.batch.list_jobs(parent=parent, timeout=CALL_TIMEOUT_SECONDS))
+    done: list[str] = []
+    for job in jobs:
+        identifier = job.name.rsplit("/", 1)[-1]
+        ours = job.labels.get(LABEL[0]) == LABEL[1]
+        if not ours or job.status.state.name in _ENDED_JOBS:
+            continue
+        if _is_young(services, job.create_time):
+            continue
+        if is_orphan(identifier, heads, now=services.clock()):
+            with translated("batch", f"delete {job.name}"):
+                services.batch.delete_job(name=job.name, timeout=CALL_TIMEOUT_SECONDS)
+            done.append(f"{identifier}: orphaned Job deleted")
+    return done
+
+
+def _is_young(services: Services, created: datetime | None) -> bool:
+    if created is None:
+        return True
+    grace = GRACE_SECONDS * services.settings.deadline_scale
+    return services.clock() - created.timestamp() < grace

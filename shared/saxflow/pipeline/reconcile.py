@@ -1,0 +1,149 @@
+"""Compare heads with reality and start short Executions where they differ.
+
+The scheduler calls this every two minutes. It trusts nothing that a process remembers: heads say
+what should be, the Executions, TPU and Batch services say what is. Each finding is repaired by the
+same idempotent starts that a user's action would cause.
+
+    what is found                                        what is done
+    lifetime of what serves is over                      teardown, reason ttl
+    serving QueuedResource gone, suspended or failed     tpu.preempted, another attempt
+    wanted generation without outcome, lease, Execution  the same attempt, another Execution
+    buried deployment that still holds resources         teardown
+    labelled QueuedResource or Job nobody refers to      delete, cancel
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from saxflow.errors import CloudError, InputError, NotFoundError, SaxflowError
+from saxflow.gcp.translate import translated
+from saxflow.head import Attempt, Head
+from saxflow.pipeline import accept, executions
+from saxflow.pipeline.eventlog import announce
+from saxflow.pipeline.heads import all_heads, change_head
+from saxflow.pipeline.logs import log
+from saxflow.pipeline.orphans import sweep_orphans
+from saxflow.pipeline.plans import find_plan
+from saxflow.pipeline.remove import tear_down
+from saxflow.pipeline.services import Services
+
+CALL_TIMEOUT_SECONDS = 30.0
+LOST_STATES = frozenset({"FAILED", "SUSPENDING", "SUSPENDED", "DELETING"})
+
+
+@dataclass
+class Report:
+    """What one pass did, a line per finding; `failed` names what it could not repair."""
+
+    repaired: list[str] = field(default_factory=list[str])
+    failed: list[str] = field(default_factory=list[str])
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Return the report, ready for JSON."""
+        return {"repaired": self.repaired, "failed": self.failed}
+
+
+def reconcile(services: Services) -> Report:
+    """Make one pass over all deployments; trouble with one does not stop the others."""
+    report = Report()
+    heads = list(all_heads(services))
+    for head in heads:
+        _guarded(report, head.name, lambda head=head: _repair(services, head))
+    _guarded(report, "orphans", lambda: sweep_orphans(services, heads))
+    return report
+
+
+def _guarded(report: Report, what: str, act: Callable[[], list[str]]) -> None:
+    try:
+        done = act()
+    except SaxflowError as error:
+        log("ERROR", f"reconcile {what}: {error}")
+        report.failed.append(f"{what}: {error}")
+        return
+    for line in done:
+        log("INFO", f"reconcile {line}")
+    report.repaired += done
+
+
+def _repair(services: Services, head: Head) -> list[str]:
+    if _is_held(services, head):
+        return []
+    if not head.wanted:
+        return _finish_teardown(services, head)
+    serving = head.serving
+    if serving and _expired(services, serving):
+        tear_down(services, head.name, head.desired, reason="its lifetime (ttl) is over")
+        return [f"{head.name}: lifetime is over, teardown started"]
+    if serving and serving.generation == head.desired and _is_lost(services, serving):
+        return _replace_lost(services, head, serving)
+    return _revive(services, head)
+
+
+def _is_held(services: Services, head: Head) -> bool:
+    return head.lease is not None and head.lease.until > services.clock()
+
+
+def _expired(services: Services, serving: Attempt) -> bool:
+    expires = serving.more.get("expires")
+    return isinstance(expires, (int, float)) and expires < services.clock()
+
+
+def _finish_teardown(services: Services, head: Head) -> list[str]:
+    if head.serving is None and head.candidate is None:
+        return []
+    started = tear_down(services, head.name, head.tombstone, reason="teardown did not finish")
+    return [f"{head.name}: teardown started again"] if started else []
+
+
+def _is_lost(services: Services, serving: Attempt) -> bool:
+    """Return whether the TPU of an attempt is gone for good; trouble in asking is no answer."""
+    project = services.settings.project
+    name = f"projects/{project}/locations/{serving.zone}/queuedResources/{serving.queued_resource}"
+    try:
+        with translated("tpu", f"get {name}"):
+            found = services.tpu.get_queued_resource(name=name, timeout=CALL_TIMEOUT_SECONDS)
+    except CloudError as error:
+        if error.code == 404:
+            return True
+        raise
+    return found.state.state.name in LOST_STATES
+
+
+def _replace_lost(services: Services, head: Head, serving: Attempt) -> list[str]:
+    announce(
+        services,
+        "tpu.preempted",
+        deployment=head.name,
+        generation=serving.generation,
+        attempt=serving.attempt,
+        message=f"{serving.queued_resource} in {serving.zone} is gone; another attempt starts",
+    )
+    reference = accept.retry(services, head.name)
+    change_head(services, head.name, lambda current: replace(current, serving=None))
+    return [f"{head.name}: TPU lost, attempt {reference.attempt} started"]
+
+
+def _revive(services: Services, head: Head) -> list[str]:
+    """Start another Execution for a wanted attempt that ended without an outcome."""
+    finished = head.finished
+    if finished and (finished.generation, finished.attempt) == (head.desired, head.attempts):
+        return []
+    reference = find_plan(services, head.name, head.desired)
+    if reference is None or reference.attempt != head.attempts:
+        return _restart(services, head)
+    execution = executions.claimed_execution(services, reference)
+    if execution and executions.is_running(services, execution):
+        return []
+    executions.start_deploy(services, reference)
+    return [f"{head.name}: no Execution acts on attempt {reference.attempt}, one was started"]
+
+
+def _restart(services: Services, head: Head) -> list[str]:
+    """Plan an attempt whose planning was cut short."""
+    try:
+        reference = accept.resume(services, head)
+    except (InputError, NotFoundError) as error:
+        return [f"{head.name}: cannot be planned, {error}"]
+    return [f"{head.name}: attempt {reference.attempt} was planned and started"]
