@@ -11,7 +11,7 @@
     ├── IntegrityError           exit 1   bytes differ from what was promised
     ├── ConfigurationError       exit 1   the operator: a setting, an extra, a role
     ├── ProtocolError            exit 1   a peer broke its protocol
-    ├── SaxError                 exit 1   a SAX server said no (code, its own words)
+    ├── SaxError                 exit 1   a SAX server said no; 3, 4, 5 or 6 after its code
     └── CloudError               exit 1   a Google service said no; 6 when retryable
 
 Messages are lower case, name the thing, quote the value and give the remedy.
@@ -118,6 +118,16 @@ class SaxError(SaxflowError):
         super().__init__(message)
         self.code = code
         self.retryable = retryable
+        self.exit_code = _SAX_EXIT_CODES.get(code, 1)
+
+
+_SAX_EXIT_CODES = {
+    "INVALID_ARGUMENT": 3,
+    "NOT_FOUND": 4,
+    "DEADLINE_EXCEEDED": 5,
+    "UNAVAILABLE": 6,
+    "RESOURCE_EXHAUSTED": 6,
+}
 
 
 class CloudError(SaxflowError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from saxflow.sax import messages as m
 from saxflow.sax import methods
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from saxflow.errors import InputError
 from saxflow.sax.servable import Servable
 
