@@ -1,0 +1,1 @@
+"""Cloud Batch on one machine: Tasks are processes."""

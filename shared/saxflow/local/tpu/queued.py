@@ -1,0 +1,215 @@
+"""A QueuedResource and the thread that takes it from CREATING to its end.
+
+Source: google/cloud/tpu/v2/cloud_tpu.proto; https://cloud.google.com/tpu/docs/queued-resources
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from google.cloud.tpu_v2 import QueuedResource, QueuedResourceState
+from google.rpc import code_pb2, status_pb2
+
+from saxflow.errors import ConfigurationError
+from saxflow.local.messages import copied, timestamp
+from saxflow.local.surroundings import Surroundings
+from saxflow.local.tpu.nodes import NodeRun
+from saxflow.local.tpu.states import DATA_FIELDS, TRANSITIONS, NodeState, State
+from saxflow.local.tpu.validation import valid_seconds
+
+_INITIATOR = QueuedResourceState.StateInitiator
+
+
+class QueuedRun:
+    """One request for TPUs.
+
+    Args:
+        resource: the message, with its full name.
+        surroundings: of the cloud; its outcomes `hold` the request in WAITING_FOR_RESOURCES,
+            `fail` it while PROVISIONING, `preempt` it when ACTIVE.
+    """
+
+    def __init__(self, resource: QueuedResource, surroundings: Surroundings) -> None:
+        self._resource = resource
+        self._around = surroundings
+        self._changed = threading.Condition()
+        self._cancelled = threading.Event()
+        self._admitted = threading.Event()
+        self._node: NodeRun | None = None
+        self._thread: threading.Thread | None = None
+        resource.create_time = timestamp(surroundings.clock.now())
+        self._show(State.CREATING)
+
+    @property
+    def name(self) -> str:
+        """Full resource name."""
+        return self._resource.name
+
+    @property
+    def state(self) -> State:
+        """The state it is in."""
+        with self._changed:
+            return State(self._resource.state.state)
+
+    @property
+    def node(self) -> NodeRun | None:
+        """Its node while there is one."""
+        with self._changed:
+            return self._node
+
+    def snapshot(self) -> QueuedResource:
+        """Return a copy of the message as it is now."""
+        with self._changed:
+            return copied(self._resource)
+
+    def accept(self) -> None:
+        """Admit the request and let it queue."""
+        with self._changed:
+            self._move(State.ACCEPTED)
+        self._spawn()
+
+    def wait(self, states: frozenset[State], timeout_seconds: float) -> State:
+        """Return the state once it is one of these, or what it is after the timeout."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._resource.state.state in states, timeout_seconds)
+            return State(self._resource.state.state)
+
+    def suspend(self) -> bool:
+        """Take its machines away, as preemption does; False when it is not ACTIVE."""
+        with self._changed:
+            if State(self._resource.state.state) != State.ACTIVE:
+                return False
+            self._move(State.SUSPENDING)
+            node = self._node
+        if node is not None:
+            node.set_state(NodeState.PREEMPTED)
+            node.erase()
+        with self._changed:
+            self._node = None
+            if State(self._resource.state.state) == State.SUSPENDING:
+                self._move(State.SUSPENDED)
+        return True
+
+    def reset(self) -> None:
+        """Queue again from SUSPENDED, FAILED or ACTIVE."""
+        self.suspend()
+        self._join()
+        self._admitted.clear()
+        self._spawn()
+
+    def delete(self) -> None:
+        """End it: stop queueing, erase the machines."""
+        with self._changed:
+            if State(self._resource.state.state) != State.DELETING:
+                self._move(State.DELETING, _INITIATOR.USER)
+            self._cancelled.set()
+        self._around.outcomes.wake()
+        self._join()
+        with self._changed:
+            node, self._node = self._node, None
+        if node is not None:
+            node.set_state(NodeState.DELETING)
+            node.erase()
+
+    def _spawn(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=f"tpu-{self.name}", daemon=True)
+        self._thread.start()
+
+    def _join(self) -> None:
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        if not (self._step(State.WAITING_FOR_RESOURCES) and self._await_capacity()):
+            return
+        if not self._step(State.PROVISIONING):
+            return
+        failure = self._around.outcomes.take("fail", self.name)
+        if failure is not None:
+            self._fail(code_pb2.INTERNAL, failure.message or "the node could not be created")
+            return
+        try:
+            node = self._provision()
+        except (ConfigurationError, OSError) as error:
+            self._fail(code_pb2.RESOURCE_EXHAUSTED, str(error))
+            return
+        if self._step(State.ACTIVE, node):
+            self._arm_preemption()
+
+    def _provision(self) -> NodeRun:
+        spec = self._resource.tpu.node_spec[0]
+        name = f"{spec.parent}/nodes/{spec.node_id}"
+        node = NodeRun(name, spec.node, self.name, self._around)
+        with self._changed:
+            self._node = node
+        node.power_on()
+        return node
+
+    def _await_capacity(self) -> bool:
+        if not self._around.outcomes.held(self.name):
+            return True
+        limit = valid_seconds(self._resource, self._around.clock.now())
+        if limit is not None:
+            threading.Thread(target=self._expire, args=(limit,), daemon=True).start()
+        released = self._around.outcomes.wait_released(self.name, self._cancelled)
+        self._admitted.set()
+        return released and self.state == State.WAITING_FOR_RESOURCES
+
+    def _expire(self, limit_seconds: float) -> None:
+        if self._around.clock.sleep(limit_seconds, self._admitted):
+            return
+        with self._changed:
+            waiting = State(self._resource.state.state) == State.WAITING_FOR_RESOURCES
+        if waiting:
+            self._fail(
+                code_pb2.DEADLINE_EXCEEDED, "the request was not fulfilled while it was valid"
+            )
+
+    def _arm_preemption(self) -> None:
+        outcome = self._around.outcomes.take("preempt", self.name)
+        if outcome is not None:
+            timer = threading.Timer(outcome.after_seconds, self.suspend)
+            timer.daemon = True
+            timer.start()
+
+    def _step(self, state: State, node: NodeRun | None = None) -> bool:
+        """Move on unless the request was deleted meanwhile."""
+        with self._changed:
+            if self._cancelled.is_set() or self._node is not node:
+                return False
+            self._move(state)
+            return True
+
+    def _fail(self, code: int, message: str) -> None:
+        with self._changed:
+            if State.FAILED not in TRANSITIONS[State(self._resource.state.state)]:
+                return
+            node, self._node = self._node, None
+            error = status_pb2.Status(code=code, message=message)
+            self._move(State.FAILED, data={"error": error})
+        if node is not None:
+            node.erase()
+
+    def _move(
+        self,
+        state: State,
+        initiator: Any = _INITIATOR.SERVICE,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        before = State(self._resource.state.state)
+        if state not in TRANSITIONS[before]:
+            raise RuntimeError(f"a QueuedResource cannot go from {before.name} to {state.name}")
+        self._show(state, initiator, data)
+        self._changed.notify_all()
+
+    def _show(
+        self,
+        state: State,
+        initiator: Any = _INITIATOR.USER,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        fields: dict[str, Any] = {"state": state, "state_initiator": initiator}
+        if state in DATA_FIELDS:
+            fields[DATA_FIELDS[state]] = data or {}
+        self._resource.state = QueuedResourceState(fields)
