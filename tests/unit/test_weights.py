@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saxflow.errors import WeightsError
+from saxflow.weights import SourceFile, dimensions_of_params, fingerprint, hidden_dim_of
+
+LLAMA_7B = {"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-05}
+
+
+@pytest.mark.parametrize(
+    ("dim", "multiple_of", "multiplier", "hidden"),
+    [(4096, 256, None, 11008), (5120, 256, None, 13824), (8192, 4096, 1.3, 28672)],
+)
+def test_hidden_dims_of_llama_2(
+    dim: int, multiple_of: int, multiplier: float | None, hidden: int
+) -> None:
+    assert hidden_dim_of(dim, multiple_of, multiplier) == hidden
+
+
+def test_7b_has_its_published_number_of_parameters() -> None:
+    dims = dimensions_of_params({**LLAMA_7B, "vocab_size": -1}, vocab=32000)
+    assert dims.parameters == 6_738_415_616
+    assert dims.kv_heads == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dim": 0}, "dim is 0"),
+        ({"dim": "4096"}, "'4096'"),
+        ({"n_heads": True}, "True"),
+        ({"n_heads": 33}, "4096 is not a multiple of n_heads 33"),
+        ({"n_kv_heads": 5}, "32 is not a multiple of n_kv_heads 5"),
+        ({"vocab_size": 0}, "vocab_size is 0"),
+        ({"norm_eps": -1}, "norm_eps is -1"),
+        ({"ffn_dim_multiplier": "big"}, "'big'"),
+    ],
+)
+def test_bad_params_name_field_and_value(change: dict[str, object], said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        dimensions_of_params({**LLAMA_7B, "vocab_size": 32000, **change})
+
+
+def test_an_unknown_vocabulary_is_not_guessed() -> None:
+    with pytest.raises(WeightsError, match="rows of tok_embeddings"):
+        dimensions_of_params({**LLAMA_7B, "vocab_size": -1})
+
+
+FILES = st.lists(
+    st.builds(SourceFile, st.text("abc.", min_size=1), st.integers(0, 9), st.text("xyz")),
+    max_size=4,
+)
+
+
+@given(FILES, st.randoms())
+def test_fingerprints_ignore_the_order_of_files(files: list[SourceFile], random: object) -> None:
+    shuffled = list(files)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    layout = {"mesh": 4, "compressor": "none"}
+    first = fingerprint(files, dtype="float16", layout=layout)
+    assert first == fingerprint(shuffled, dtype="float16", layout=layout)
+    assert len(first) == 12
+
+
+def test_fingerprints_tell_content_dtype_and_layout_apart() -> None:
+    file = SourceFile("consolidated.00.pth", 5, "AAAA")
+    base = fingerprint([file], dtype="float16", layout={"mesh": 4})
+    others = {
+        fingerprint(
+            [SourceFile("consolidated.00.pth", 5, "AAAB")], dtype="float16", layout={"mesh": 4}
+        ),
+        fingerprint([file], dtype="bfloat16", layout={"mesh": 4}),
+        fingerprint([file], dtype="float16", layout={"mesh": 8}),
+    }
+    assert base not in others
+    assert len(others) == 3
