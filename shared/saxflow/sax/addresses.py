@@ -45,8 +45,8 @@ class Addresses:
 
     @property
     def ended(self) -> bool:
-        """Whether nobody follows the addresses any more."""
-        return self._task is not None and self._task.done()
+        """Whether following was given up: there is no such model, or no such cell."""
+        return self._trouble is not None and _final(self._trouble)
 
     async def close(self) -> None:
         """Stop following."""
@@ -90,16 +90,17 @@ class Addresses:
             return
 
     async def _follow(self) -> None:
-        while not (self._trouble and _final(self._trouble)):
+        while not self.ended:
             try:
                 reply = await self._watcher.watch_loc(
                     self._watched.request(self._model_id), deadline_seconds=WATCH_SECONDS
                 )
                 self._tell(self._watched.after(reply), None)
             except SaxflowError as error:
-                if not _quiet(error):
-                    kept = Watched() if _final(error) else self._watched
-                    self._tell(kept, error)
+                if _final(error):
+                    self._tell(Watched(), error)
+                elif not _quiet(error):
+                    self._tell(self._watched, error)
                     await asyncio.sleep(QUIET_SECONDS)
 
     def _tell(self, watched: Watched, trouble: SaxflowError | None) -> None:

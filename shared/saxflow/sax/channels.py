@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
@@ -14,7 +16,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from saxflow.errors import SaxError
-from saxflow.sax.failures import refusal
+from saxflow.sax.failures import NO_RETRIES, refusal
 from saxflow.sax.methods import Method
 from saxflow.sax.pace import Pace
 
@@ -34,24 +36,41 @@ _OPTIONS = (
 _State = grpc.ChannelConnectivity
 
 
+@dataclass(eq=False)
+class _Link:
+    """A channel and how many calls run on it."""
+
+    channel: grpc.aio.Channel
+    calls: int = 0
+
+
 class Channels:
-    """One plaintext channel per address, kept until `close`; SAX knows no other security."""
+    """Plaintext channels by address, kept until `close`; SAX knows no other security."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._links: dict[str, _Link] = {}
+        self._replaced: set[_Link] = set()
 
     async def close(self) -> None:
         """Close every channel; calls in flight are cancelled."""
-        while self._channels:
-            _, channel = self._channels.popitem()
-            await channel.close()
+        links = [*self._links.values(), *self._replaced]
+        self._links.clear()
+        self._replaced.clear()
+        for link in links:
+            await link.channel.close()
 
     async def reachable(self, address: str) -> bool:
-        """Return whether a connection stands, or can be made within `DIAL_SECONDS`."""
-        channel = self._channel(address)
+        """Return whether a connection stands, or can be made within `DIAL_SECONDS`.
+
+        A channel that failed before is replaced, because it would wait before it tries again.
+        """
+        link = self._link(address)
+        if link.channel.get_state() is _State.TRANSIENT_FAILURE:
+            await self._replace(address, link)
+            link = self._link(address)
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                return await _connected(channel)
+                return await _connected(link.channel)
         except TimeoutError:
             return False
 
@@ -70,15 +89,16 @@ class Channels:
             SaxError: the server refused; retryable as `retried` says.
             DeadlineError: the pace's deadline passed.
         """
-        rpc: Any = self._channel(address).unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.reply.FromString,
-        )
-        try:
-            return await rpc(request, timeout=pace.left_seconds)
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error, method, address, pace, retried) from error
+        async with self._using(address) as channel:
+            rpc: Any = channel.unary_unary(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.reply.FromString,
+            )
+            try:
+                return await rpc(request, timeout=pace.left_seconds)
+            except grpc.aio.AioRpcError as error:
+                raise _translated(error, method, address, pace, retried) from error
 
     async def stream(
         self,
@@ -95,38 +115,57 @@ class Channels:
             SaxError: the server refused; retryable only before the first reply.
             DeadlineError: the pace's deadline passed.
         """
-        rpc: Any = self._channel(address).unary_stream(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.reply.FromString,
-        )
-        call = rpc(request, timeout=pace.left_seconds)
-        started = False
-        try:
-            async for reply in call:
-                started = True
-                yield reply
-        except grpc.aio.AioRpcError as error:
-            codes = frozenset[str]() if started else retried
-            raise _translated(error, method, address, pace, codes) from error
-        finally:
-            call.cancel()
+        async with self._using(address) as channel:
+            rpc: Any = channel.unary_stream(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.reply.FromString,
+            )
+            call = rpc(request, timeout=pace.left_seconds)
+            codes = retried
+            try:
+                async for reply in call:
+                    codes = NO_RETRIES
+                    yield reply
+            except grpc.aio.AioRpcError as error:
+                raise _translated(error, method, address, pace, codes) from error
+            finally:
+                call.cancel()
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        return self._channels[address]
+    def _link(self, address: str) -> _Link:
+        if address not in self._links:
+            channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self._links[address] = _Link(channel)
+        return self._links[address]
+
+    @asynccontextmanager
+    async def _using(self, address: str) -> AsyncGenerator[grpc.aio.Channel]:
+        link = self._link(address)
+        link.calls += 1
+        try:
+            yield link.channel
+        finally:
+            link.calls -= 1
+            await self._close_if_done(link)
+
+    async def _replace(self, address: str, link: _Link) -> None:
+        """Give the address to a new channel; calls that still run on the old one may end."""
+        del self._links[address]
+        self._replaced.add(link)
+        await self._close_if_done(link)
+
+    async def _close_if_done(self, link: _Link) -> None:
+        if link in self._replaced and link.calls == 0:
+            self._replaced.discard(link)
+            await link.channel.close()
 
 
 async def _connected(channel: grpc.aio.Channel) -> bool:
-    """Return the outcome of the first attempt that ends from now on; an old failure is no answer."""
     state = channel.get_state(try_to_connect=True)
-    stale = state is _State.TRANSIENT_FAILURE
     while state is not _State.READY:
-        if state is _State.SHUTDOWN or (state is _State.TRANSIENT_FAILURE and not stale):
+        if state in (_State.TRANSIENT_FAILURE, _State.SHUTDOWN):
             return False
         await channel.wait_for_state_change(state)
-        stale = False
         state = channel.get_state(try_to_connect=True)
     return True
 
