@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from saxflow.errors import DeadlineError, InputError, NotFoundError, ProtocolError, SaxError
+from saxflow.gcp.translate import translated
 from saxflow.pipeline.plans import load_part
 from saxflow.pipeline.services import Services
 from saxflow.pipeline.workers import Worker, read_workers
@@ -53,10 +54,10 @@ class Look:
 
 
 def act(services: Services, core: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Do one verb of a request {verb, since}.
+    """Do one verb of a request {verb, since, zone}.
 
     Args:
-        request: `since` is the Unix time of publishing, 0 before.
+        request: `since` is the Unix time of publishing, 0 before; `zone` is the TPU's.
 
     Raises:
         InputError: there is no such verb.
@@ -67,19 +68,20 @@ def act(services: Services, core: dict[str, Any], request: Mapping[str, Any]) ->
     publication = load_part(services, core, "publish.json")
     since = float(request.get("since") or 0)
     with Cell.open(publication["sax_root"], publication["cell"]) as cell:
-        look = VERBS[verb](Visit(services, core, publication, cell, since))
+        look = VERBS[verb](Visit(services, core, publication, cell, since, _zone(request)))
     return asdict(look)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One call's view: the plan's core and publish.json, the cell, and when it was published."""
+    """One call's view: plan core, publish.json, the cell, when it was published, the TPU's zone."""
 
     services: Services
     core: Mapping[str, Any]
     publication: Mapping[str, Any]
     cell: Cell
     since: float
+    zone: str
 
 
 def ready(visit: Visit) -> Look:
@@ -93,7 +95,7 @@ def ready(visit: Visit) -> Look:
             retryable=True,
             log=broken[0].log,
         )
-    expected = int(visit.core["tpu"]["hosts"] or 1)
+    expected = _hosts(visit)
     up = [worker for worker in workers if worker.state == "ready"]
     if len(up) < expected:
         return Look(reason=_waiting_for(workers, expected), log=_last_log(workers))
@@ -163,6 +165,25 @@ VERBS: Mapping[str, Callable[[Visit], Look]] = {
     "probe": probe,
     "unpublish": unpublish,
 }
+
+
+def _zone(request: Mapping[str, Any]) -> str:
+    zone = request.get("zone")
+    if not isinstance(zone, str) or not zone:
+        raise InputError(f"zone is {zone!r}; the zone of the QueuedResource was expected")
+    return zone
+
+
+def _hosts(visit: Visit) -> int:
+    """Return how many workers the slice has; large ones are asked, for documents disagree."""
+    known = visit.core["tpu"]["hosts"]
+    if known:
+        return int(known)
+    project, node = visit.core["project"], visit.core["tpu"]["id"]
+    name = f"projects/{project}/locations/{visit.zone}/nodes/{node}"
+    with translated("tpu", f"get {name}"):
+        found = visit.services.tpu.get_node(name=name, timeout=CALL_SECONDS)
+    return len(found.network_endpoints)
 
 
 def _ask(visit: Visit, look: Callable[[Visit], Look]) -> Look:
