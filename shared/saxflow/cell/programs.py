@@ -94,21 +94,15 @@ class Programs:
         with ThreadPoolExecutor(len(first)) as pool:
             list(pool.map(self._program, first))
 
-    def warm_rest(self, stop: threading.Event) -> None:
-        """Compile the other buckets of generation, likeliest first, until `stop`."""
-        for sampled in (False, True):
-            keys = [Key("decode", size, sampled) for size in self._attends]
-            keys += [Key("prefill", size, sampled) for size in self._prompts]
-            for key in keys:
-                if stop.is_set():
-                    return
-                self._program(key)
-
     def load(self, checkpoint: str) -> None:
         """Read the weights and make room for the cache; raises as `restore.load`."""
         self._params = restore.load(checkpoint, self.dims, self.servable.compute_dtype, self._mesh)
         make = jax.jit(self._empty_cache, out_shardings=self._cache_sharding())
         self._cache = make()
+
+    def release(self) -> None:
+        """Give up weights and cache; what is compiled stays."""
+        self._params = self._cache = None
 
     def prefill(self, ids: Sequence[int], slot: int, sampling: HostSlots) -> tuple[int, float]:
         """Run a prompt into a slot; return its first token and the token's log-probability."""
