@@ -77,11 +77,13 @@ def slice_of(node: Node) -> Slice:
 
 def valid_seconds(resource: QueuedResource, now: datetime) -> float | None:
     """Return how long a request may wait for resources, None for ever."""
-    policy = resource.queueing_policy
-    until: object = policy.valid_until_time
-    if isinstance(until, datetime):
-        return max((until - now).total_seconds(), 0.0)
-    return seconds(policy.valid_until_duration) or None
+    chosen = _timing(resource)
+    if chosen is None:
+        return None
+    limit: object = getattr(resource.queueing_policy, chosen)
+    if isinstance(limit, datetime):
+        return max((limit - now).total_seconds(), 0.0)
+    return seconds(limit)
 
 
 def invalid(field: str, problem: str) -> exceptions.InvalidArgument:
@@ -89,9 +91,13 @@ def invalid(field: str, problem: str) -> exceptions.InvalidArgument:
     return exceptions.InvalidArgument(f"Invalid value for {field}: {problem}")
 
 
+def _timing(resource: QueuedResource) -> str | None:
+    policy = QueuedResource.QueueingPolicy.pb(resource.queueing_policy)
+    return policy.WhichOneof("start_timing_constraints")
+
+
 def _check_policy(resource: QueuedResource) -> None:
-    policy = resource.queueing_policy
-    if policy.valid_after_duration or policy.valid_after_time or policy.valid_interval:
+    if _timing(resource) not in (None, "valid_until_duration", "valid_until_time"):
         raise invalid(
             "queueing_policy", "the embedded cloud knows validUntilDuration and validUntilTime only"
         )
