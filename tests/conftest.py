@@ -1,4 +1,4 @@
-"""What the golden tests share: the recorded data and Meta's forward pass."""
+"""What several test groups share: the recorded data and Meta's forward pass."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +26,8 @@ def tiny_llama() -> Path:
 @pytest.fixture(scope="session")
 def meta_llama(tiny_llama: Path) -> ModuleType:
     """Return the example's `llama.py`, Meta's forward pass in plain torch, on one thread."""
+    import torch
+
     torch.set_num_threads(1)
     spec = importlib.util.spec_from_file_location("tiny_llama_model", tiny_llama / "llama.py")
     assert spec is not None
