@@ -184,8 +184,9 @@ def _require(services: Services, name: str) -> None:
 def _follow(
     services: Services, name: str, after: str, timeout_seconds: float | None, as_json: bool
 ) -> int:
-    from saxflow.cli.live import Printer, follow
+    from saxflow.cli.live import Printer
     from saxflow.events import fold
+    from saxflow.pipeline.follow import follow
 
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     printer = Printer()

@@ -21,7 +21,7 @@ from saxflow.pipeline.logs import log
 from saxflow.pipeline.notification import Notification
 from saxflow.pipeline.plans import PlanReference, find_plan, store_plan
 from saxflow.pipeline.services import Services
-from saxflow.pipeline.weight_facts import weight_facts
+from saxflow.pipeline.weight_facts import gather
 
 
 def accept(services: Services, event: Notification) -> None:
@@ -140,7 +140,7 @@ def compile_manifest(
         services.settings,
         generation=event.generation,
         attempt=attempt,
-        facts=weight_facts(services.objects, parsed, services.settings),
+        facts=gather(services.objects, parsed),
         manifest_uri=str(_uri(event)),
     )
 

@@ -1,0 +1,169 @@
+"""The laptop's cloud as a background process: start it, find it, stop it.
+
+`<data-dir>/local.json` says which process serves and where; a lock on `<data-dir>/local.lock`, held
+for the life of that process, says whether it still does, so a stale file deceives nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from saxflow.errors import BusyError, ConfigurationError, DeadlineError, NotFoundError, SaxflowError
+
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+POLL_SECONDS = 0.05
+LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Running:
+    """An embedded cloud that runs: its process and what clients must export."""
+
+    pid: int
+    environ: dict[str, str]
+
+
+def find(data_dir: Path) -> Running | None:
+    """Return the embedded cloud that serves a data directory, None when none does."""
+    try:
+        state = json.loads((data_dir / "local.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigurationError(f"{data_dir / 'local.json'} is not JSON: {error}") from error
+    if not _is_locked(data_dir):
+        return None
+    return Running(int(state["pid"]), dict(state["environ"]))
+
+
+def require(data_dir: Path) -> Running:
+    """Return the embedded cloud that serves a data directory.
+
+    Raises:
+        NotFoundError: none does.
+    """
+    running = find(data_dir)
+    if running is None:
+        raise NotFoundError(
+            f"no embedded cloud runs in {data_dir}; start it with: saxflow local up"
+        )
+    return running
+
+
+def start(data_dir: Path) -> Running:
+    """Start the embedded cloud in the background and return when it is ready.
+
+    Raises:
+        BusyError: one runs already in this data directory.
+        SaxflowError: it ended instead; the message holds the end of its log.
+        DeadlineError: it is not ready in time.
+    """
+    running = find(data_dir)
+    if running:
+        raise BusyError(
+            f"pid {running.pid} serves {data_dir} already; stop it with: saxflow local down"
+        )
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log_path = data_dir / "local.log"
+    command = [sys.executable, "-m", "saxflow.cli", "local", "up", "--foreground"]
+    with log_path.open("wb") as log:
+        child = subprocess.Popen(
+            [*command, "--data-dir", str(data_dir.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise SaxflowError(f"the embedded cloud ended at once:\n{_tail(log_path)}")
+        running = find(data_dir)
+        if running and running.pid == child.pid:
+            child.returncode = 0  # it outlives this process on purpose
+            return running
+        time.sleep(POLL_SECONDS)
+    os.kill(child.pid, signal.SIGTERM)
+    raise DeadlineError(
+        f"the embedded cloud was not ready in {START_SECONDS:.0f} s:\n{_tail(log_path)}"
+    )
+
+
+def stop(data_dir: Path) -> int | None:
+    """Stop the embedded cloud of a data directory; return its process id, None when none ran.
+
+    Raises:
+        DeadlineError: it does not end.
+    """
+    running = find(data_dir)
+    if running is None:
+        return None
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _is_locked(data_dir):
+        if time.monotonic() > deadline:
+            raise DeadlineError(f"pid {running.pid} does not end in {STOP_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
+    return running.pid
+
+
+def run(data_dir: Path) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        BusyError: another process serves this data directory.
+    """
+    from saxflow.stack.laptop import Laptop
+
+    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir = data_dir.resolve()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with exclusive(data_dir), Laptop(data_dir) as laptop:
+        state = data_dir / "local.json"
+        fresh = state.with_suffix(".new")
+        fresh.write_text(json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
+        fresh.replace(state)
+        stopped.wait()
+        state.unlink()
+
+
+@contextmanager
+def exclusive(data_dir: Path) -> Generator[None]:
+    """Hold the data directory's lock while the block runs.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    with (data_dir / "local.lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"another embedded cloud serves {data_dir}") from error
+        yield
+
+
+def _is_locked(data_dir: Path) -> bool:
+    try:
+        with exclusive(data_dir):
+            return False
+    except BusyError:
+        return True
+
+
+def _tail(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-LOG_TAIL_LINES:])

@@ -1,0 +1,38 @@
+"""The container images of an installation on a laptop, and the commands that stand for them.
+
+References look like those in Artifact Registry, digest included, so that plans, Batch and the TPU
+VMs' `docker` treat them as they would in the cloud.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+from saxflow import __version__
+from saxflow.local.images import ImageRegistry
+
+REPOSITORY = "us-central1-docker.pkg.dev/saxflow-local/saxflow"
+
+
+def reference(name: str) -> str:
+    """Return the pinned reference of one of our images."""
+    digest = hashlib.sha256(f"{name} {__version__}".encode()).hexdigest()
+    return f"{REPOSITORY}/{name}@sha256:{digest}"
+
+
+CONVERT = reference("convert-checkpoint")
+ADMIN = reference("sax-admin-server")
+MODEL_SERVER = reference("sax-model-server")
+
+
+def registry() -> ImageRegistry:
+    """Return the image registry of the laptop."""
+    python = sys.executable
+    return ImageRegistry(
+        {
+            CONVERT: (python, "-m", "saxflow.conversion.task"),
+            ADMIN: (python, "-m", "saxflow.cell.containers", "admin"),
+            MODEL_SERVER: (python, "-m", "saxflow.cell.containers", "model-server"),
+        }
+    )
