@@ -1,0 +1,202 @@
+"""What a plan must know of the weights, from a listing and two small files.
+
+No tensor data is read: shards that are missing, empty or too small for the dimensions that
+`params.json` promises are told apart by names and sizes alone.
+
+Source: design.md sections 4 and 6; meta-llama/llama (consolidated.NN.pth, params.json).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from saxflow import layout
+from saxflow.errors import WeightsError
+from saxflow.manifest import IDS_TOKENIZER, Manifest
+from saxflow.plan.sentencepiece import count_pieces
+from saxflow.weights import Dimensions, SourceFile, dimensions_of_params
+
+PARAMS = "params.json"
+TOKENIZER = "tokenizer.model"
+_SHARD = re.compile(r"consolidated\.(\d+)\.pth")
+_PART = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
+_STORED_ITEMSIZE = 2
+
+
+@dataclass(frozen=True)
+class WeightFacts:
+    """What is known of a source of weights.
+
+    Args:
+        files: the files that decide the checkpoint's bytes, in name order.
+        params: the parsed params.json (or config.json).
+        dimensions: what the shapes will be.
+        tokenizer_uri: gs:// or file:// URI of a sentencepiece model, or `ids:`.
+    """
+
+    files: tuple[SourceFile, ...]
+    params: Mapping[str, Any]
+    dimensions: Dimensions
+    tokenizer_uri: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the tensor files that are read."""
+        return sum(file.size_bytes for file in _read_files(self.files))
+
+
+def tokenizer_candidates(manifest: Manifest) -> tuple[str, ...]:
+    """Return where the tokenizer may be, in order: as written, else beside the weights or above."""
+    if manifest.weights.tokenizer is not None:
+        return (manifest.weights.tokenizer,)
+    source = manifest.weights.source.rstrip("/")
+    parent = source.rpartition("/")[0]
+    beside = (f"{source}/{TOKENIZER}",)
+    return (*beside, f"{parent}/{TOKENIZER}") if "://" in parent[:-1] else beside
+
+
+def weight_facts(
+    listing: Sequence[SourceFile],
+    params: bytes | None,
+    tokenizer_uri: str,
+    *,
+    source: str,
+    tokenizer: bytes | None = None,
+    vocab: int | None = None,
+) -> WeightFacts:
+    """Check a listing and return what the plan needs.
+
+    Args:
+        listing: every file directly below the source; others are ignored.
+        params: bytes of params.json, None when there is none.
+        tokenizer_uri: where the tokenizer was found, or `ids:`.
+        source: URI of the source, for messages.
+        tokenizer: bytes of tokenizer.model, None with `ids:`.
+        vocab: rows of tok_embeddings.weight when known; else params.json or the tokenizer decides.
+
+    Raises:
+        WeightsError: files are missing, empty or too small, params.json is unusable, or the
+            vocabulary cannot be known; the message names file and remedy.
+    """
+    files = tuple(sorted(file for file in listing if layout.is_source_file(file.name)))
+    tensors = [file for file in files if _is_tensors(file.name)]
+    _check_presence(tensors, listing, source)
+    _check_sequence(tensors, source)
+    if params is None:
+        raise WeightsError(f"{source}/{PARAMS} does not exist; it tells the dimensions, upload it")
+    parsed = _parse(params, source)
+    dimensions = dimensions_of_params(parsed, vocab=_rows(parsed, tokenizer, vocab))
+    _check_pieces(dimensions, tokenizer, tokenizer_uri)
+    _check_sizes(tensors, dimensions, source)
+    return WeightFacts(files, parsed, dimensions, tokenizer_uri)
+
+
+def _read_files(files: Sequence[SourceFile]) -> list[SourceFile]:
+    """Return the tensor files that are read: Meta's shards where there are any."""
+    shards = [file for file in files if _SHARD.fullmatch(file.name)]
+    return shards or [file for file in files if file.name.endswith(".safetensors")]
+
+
+def _is_tensors(name: str) -> bool:
+    return name.endswith((".pth", ".safetensors"))
+
+
+def _check_presence(
+    tensors: Sequence[SourceFile], listing: Sequence[SourceFile], source: str
+) -> None:
+    if not tensors:
+        names = sorted(file.name for file in listing)
+        found = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "nothing"
+        raise WeightsError(
+            f"{source} holds no consolidated.NN.pth and no *.safetensors (found: {found});"
+            " name the directory of one model"
+        )
+    empty = [file.name for file in tensors if file.size_bytes == 0]
+    if empty:
+        raise WeightsError(f"{source}: {', '.join(empty)} has 0 bytes; upload it again")
+
+
+def _check_sequence(tensors: Sequence[SourceFile], source: str) -> None:
+    missing = [*_missing_shards(tensors), *_missing_parts(tensors)]
+    if missing:
+        count = len(tensors)
+        raise WeightsError(
+            f"{source}: {', '.join(missing)} is missing beside {count} other tensor"
+            f" file{'s' if count != 1 else ''}; upload all of them"
+        )
+
+
+def _missing_shards(tensors: Sequence[SourceFile]) -> list[str]:
+    found = {int(match[1]) for file in tensors if (match := _SHARD.fullmatch(file.name))}
+    return [_shard(number) for number in range(max(found, default=-1)) if number not in found]
+
+
+def _missing_parts(tensors: Sequence[SourceFile]) -> list[str]:
+    names = {file.name for file in tensors}
+    missing: dict[str, None] = {}
+    for name in sorted(names):
+        match = _PART.fullmatch(name)
+        if match is None:
+            continue
+        stem, width, total = match[1], len(match[2]), match[3]
+        parts = (f"{stem}-{n:0{width}}-of-{total}.safetensors" for n in range(1, int(total) + 1))
+        missing.update(dict.fromkeys(part for part in parts if part not in names))
+    return list(missing)
+
+
+def _shard(number: int) -> str:
+    return f"consolidated.{number:02}.pth"
+
+
+def _parse(params: bytes, source: str) -> Mapping[str, Any]:
+    try:
+        parsed = json.loads(params)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{source}/{PARAMS} is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise WeightsError(f"{source}/{PARAMS} holds no JSON object; upload Meta's own file")
+    return cast("dict[str, Any]", parsed)
+
+
+def _rows(params: Mapping[str, Any], tokenizer: bytes | None, vocab: int | None) -> int | None:
+    """Return the rows of the embedding where params.json leaves them open."""
+    if params.get("vocab_size", -1) != -1 or vocab is not None:
+        return vocab
+    if tokenizer is None:
+        raise WeightsError(
+            f"{PARAMS}: vocab_size is -1 and there is no tokenizer.model to count;"
+            " write the rows of tok_embeddings.weight into vocab_size"
+        )
+    return count_pieces(tokenizer)
+
+
+def _check_pieces(dimensions: Dimensions, tokenizer: bytes | None, uri: str) -> None:
+    if tokenizer is None or uri == IDS_TOKENIZER:
+        return
+    pieces = count_pieces(tokenizer)
+    if pieces > dimensions.vocab:
+        raise WeightsError(
+            f"{uri} has {pieces} pieces, the embedding only {dimensions.vocab} rows;"
+            " name the tokenizer that belongs to these weights"
+        )
+
+
+def _check_sizes(tensors: Sequence[SourceFile], dimensions: Dimensions, source: str) -> None:
+    """Every stored type has at least 16 bits, so too few bytes mean missing or cut files."""
+    needed = dimensions.parameters * _STORED_ITEMSIZE
+    files = _read_files(tensors)
+    total = sum(file.size_bytes for file in files)
+    if total >= needed:
+        return
+    expected = round(needed * len(files) / total)
+    sharded = _SHARD.fullmatch(files[0].name)
+    absent = [_shard(number) for number in range(len(files), expected)] if sharded else []
+    guess = f"{', '.join(absent[:8])} seems to be missing" if absent else "a file is missing or cut"
+    raise WeightsError(
+        f"{source}: {len(files)} tensor files hold {total} bytes, the dimensions of {PARAMS} need"
+        f" {needed}; {guess}, upload it"
+    )
