@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
+from io import BufferedReader
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
@@ -44,7 +45,7 @@ class BadBody(Exception):  # noqa: N818
 class Body:
     """A request's body as a stream, of a given length or chunked."""
 
-    def __init__(self, source: BinaryIO, headers: Message) -> None:
+    def __init__(self, source: BufferedReader, headers: Message) -> None:
         self._source = source
         self._chunked = "chunked" in (headers.get("Transfer-Encoding") or "").lower()
         self._left = 0 if self._chunked else int(headers.get("Content-Length") or 0)
@@ -64,6 +65,10 @@ class Body:
         self._left -= len(data)
         self._end_of_piece()
         return data
+
+    def peek(self) -> bytes:
+        """Return what has arrived, without consuming it; waits for something, unless at the end."""
+        return b"" if self.finished else self._source.peek()
 
     def _end_of_piece(self) -> None:
         if self._left:
@@ -124,12 +129,16 @@ class Response:
 
     Args:
         cut_after_bytes: send only this much of the body, then close: a scripted fault.
+        hold_seconds: keep silent this long before closing.
+        flip_first_byte: send a first byte that differs from the body's.
     """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes | FileSlice = b""
     cut_after_bytes: int | None = None
+    hold_seconds: float = 0.0
+    flip_first_byte: bool = False
 
     @property
     def length(self) -> int:
@@ -192,6 +201,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         self.handler = handler
+        self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Connection)
@@ -208,6 +218,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
+        self.stopping.set()
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -230,7 +241,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path, _, query = self.path.partition("?")
-        body = Body(cast(BinaryIO, self.rfile), self.headers)
+        body = Body(cast(BufferedReader, self.rfile), self.headers)
         parameters = parse_qs(query, keep_blank_values=True) if query else {}
         request = Request(self.command, path, parameters, self.headers, body)
         try:
@@ -280,18 +291,24 @@ class _Connection(BaseHTTPRequestHandler):
             elif isinstance(body, bytes):
                 self.connection.sendall(head + body[:cut])
             else:
-                self._send_file(head, body, cut)
+                self._send_file(head, body, response)
         finally:
             if isinstance(body, FileSlice):
                 body.file.close()
         if cut is not None:
+            cast(_Server, self.server).stopping.wait(response.hold_seconds)
             self.close_connection = True
 
-    def _send_file(self, head: bytes, body: FileSlice, cut: int | None) -> None:
+    def _send_file(self, head: bytes, body: FileSlice, response: Response) -> None:
+        cut, skip = response.cut_after_bytes, 0
         count = body.length if cut is None else min(cut, body.length)
-        self.connection.sendall(head, getattr(socket, "MSG_MORE", 0) if count else 0)
-        if count:
-            self.connection.sendfile(body.file, body.offset, count)
+        if response.flip_first_byte and count:
+            body.file.seek(body.offset)
+            head, skip = head + bytes([body.file.read(1)[0] ^ 0xFF]), 1
+        more = getattr(socket, "MSG_MORE", 0) if count > skip else 0
+        self.connection.sendall(head, more)
+        if count > skip:
+            self.connection.sendfile(body.file, body.offset + skip, count - skip)
 
     def _head(self, response: Response) -> bytes:
         headers = {"Content-Length": str(response.length), **response.headers}

@@ -1,0 +1,337 @@
+"""The operations of the JSON API.
+
+Source: the discovery document of storage v1; cloud.google.com/storage/docs/json_api.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from google.api_core import exceptions
+
+from saxflow.local.http import Response, json_response
+from saxflow.local.storage.listing import Query
+from saxflow.local.storage.media import Call, media_headers, send_media
+from saxflow.local.storage.multipart import MultipartUpload
+from saxflow.local.storage.notifications import Notifications
+from saxflow.local.storage.payload import file_pieces
+from saxflow.local.storage.preconditions import Preconditions, parse_int64
+from saxflow.local.storage.ranges import ContentRange, parse_content_range
+from saxflow.local.storage.resources import WRITABLE, ObjectRecord
+from saxflow.local.storage.store import Store
+from saxflow.local.storage.uploads import Resumables, Session
+
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_NAME_LIMIT_BYTES = 1024
+_COMPOSE_LIMIT = 32
+_PAGE_LIMIT = 1000
+
+
+class JsonApi:
+    """Buckets, objects, uploads and notifications, each operation a method of one call."""
+
+    def __init__(
+        self, store: Store, resumables: Resumables, notifications: Notifications, project: str
+    ) -> None:
+        self._store = store
+        self._resumables = resumables
+        self._notifications = notifications
+        self._project = project
+
+    # Buckets
+
+    def insert_bucket(self, call: Call) -> Response:
+        """buckets.insert"""
+        fields = _body(call)
+        name = str(fields.pop("name", ""))
+        if not _BUCKET_NAME.fullmatch(name):
+            raise exceptions.InvalidArgument(f"Invalid bucket name: {name!r}")
+        project = call.first("project") or self._project
+        record = self._store.create_bucket(name, project, fields)
+        return json_response(200, record.resource(call.root))
+
+    def list_buckets(self, call: Call) -> Response:
+        """buckets.list"""
+        project = call.first("project") or self._project
+        records = self._store.buckets(project, call.first("prefix") or "")
+        items = [record.resource(call.root) for record in records]
+        return json_response(200, {"kind": "storage#buckets", "items": items})
+
+    def get_bucket(self, call: Call) -> Response:
+        """buckets.get"""
+        record = self._store.bucket(call.names[0]).record
+        Preconditions.from_query(call.first).check(0, record.metageneration, reading=True)
+        return json_response(200, record.resource(call.root))
+
+    def patch_bucket(self, call: Call) -> Response:
+        """buckets.patch and buckets.update"""
+        conditions = Preconditions.from_query(call.first)
+        record = self._store.patch_bucket(call.names[0], _body(call), conditions)
+        return json_response(200, record.resource(call.root))
+
+    def delete_bucket(self, call: Call) -> Response:
+        """buckets.delete"""
+        self._store.delete_bucket(call.names[0], Preconditions.from_query(call.first))
+        return Response(204)
+
+    def storage_layout(self, call: Call) -> Response:
+        """buckets.getStorageLayout"""
+        record = self._store.bucket(call.names[0]).record
+        layout = {"kind": "storage#storageLayout", "bucket": record.name, "location": "US"}
+        return json_response(200, {**layout, "hierarchicalNamespace": {"enabled": False}})
+
+    def test_permissions(self, call: Call) -> Response:
+        """buckets.testIamPermissions: everything is allowed."""
+        self._store.bucket(call.names[0])
+        permissions = call.request.query.get("permissions", [])
+        return json_response(200, {"permissions": permissions})
+
+    def service_account(self, call: Call) -> Response:
+        """projects.serviceAccount.get"""
+        address = f"service-1@gs-{call.names[0]}.iam.gserviceaccount.com"
+        return json_response(200, {"kind": "storage#serviceAccount", "email_address": address})
+
+    # Objects
+
+    def list_objects(self, call: Call) -> Response:
+        """objects.list"""
+        limit = parse_int64(call.first, "maxResults") or _PAGE_LIMIT
+        query = Query(
+            prefix=call.first("prefix") or "",
+            delimiter=call.first("delimiter") or "",
+            start_offset=call.first("startOffset") or "",
+            end_offset=call.first("endOffset") or "",
+            include_trailing_delimiter=_flag(call.first("includeTrailingDelimiter")),
+            page_token=call.first("pageToken") or "",
+            limit=max(1, min(limit, _PAGE_LIMIT)),
+        )
+        records, page = self._store.list(call.names[0], query)
+        answer: dict[str, Any] = {"kind": "storage#objects"}
+        if records:
+            answer["items"] = [record.resource(call.root) for record in records]
+        if page.prefixes:
+            answer["prefixes"] = page.prefixes
+        if page.next_token:
+            answer["nextPageToken"] = page.next_token
+        return json_response(200, answer)
+
+    def get_object(self, call: Call) -> Response:
+        """objects.get, metadata or, with alt=media, the bytes"""
+        conditions = Preconditions.from_query(call.first)
+        generation = parse_int64(call.first, "generation")
+        if call.first("alt") == "media" or call.request.path.startswith("/download/"):
+            return send_media(self._store, call, generation=generation, conditions=conditions)
+        bucket, name = call.names
+        record = self._store.get(bucket, name, generation=generation, conditions=conditions)
+        return self._object(call, self._store.with_md5(record))
+
+    def patch_object(self, call: Call) -> Response:
+        """objects.patch"""
+        return self._change(call, whole=False)
+
+    def update_object(self, call: Call) -> Response:
+        """objects.update"""
+        return self._change(call, whole=True)
+
+    def delete_object(self, call: Call) -> Response:
+        """objects.delete"""
+        bucket, name = call.names
+        conditions = Preconditions.from_query(call.first)
+        generation = parse_int64(call.first, "generation")
+        self._store.delete(bucket, name, generation=generation, conditions=conditions)
+        return Response(204)
+
+    def copy_object(self, call: Call) -> Response:
+        """objects.copy"""
+        return self._object(call, self._copied(call))
+
+    def rewrite_object(self, call: Call) -> Response:
+        """objects.rewrite, always in one step"""
+        record = self._copied(call)
+        answer = {
+            "kind": "storage#rewriteResponse",
+            "totalBytesRewritten": str(record.size),
+            "objectSize": str(record.size),
+            "done": True,
+            "resource": record.resource(call.root),
+        }
+        return json_response(200, answer)
+
+    def compose_object(self, call: Call) -> Response:
+        """objects.compose"""
+        bucket, name = call.names
+        body = _body(call)
+        sources: list[dict[str, Any]] = body.get("sourceObjects") or []
+        if not 1 <= len(sources) <= _COMPOSE_LIMIT:
+            raise exceptions.InvalidArgument(
+                f"compose takes 1 to {_COMPOSE_LIMIT} source objects, not {len(sources)}"
+            )
+        conditions = Preconditions.from_query(call.first)
+        self._store.check(bucket, name, conditions)
+        records = [self._compose_source(bucket, source) for source in sources]
+        payload = self._store.payload(bucket)
+        for record in records:
+            payload.fill(file_pieces(self._store.bucket(bucket).path(record.file)))
+        fields = {"contentType": records[0].content_type, **(body.get("destination") or {})}
+        count = sum(max(record.components, 1) for record in records)
+        composed = self._store.commit(bucket, name, payload, fields, conditions, components=count)
+        return self._object(call, composed)
+
+    def insert_object(self, call: Call) -> Response:
+        """objects.insert with uploadType media or multipart"""
+        if call.first("uploadType") == "multipart":
+            return self._insert_multipart(call)
+        fields = self._named(call, {})
+        if call.header("Content-Type"):
+            fields["contentType"] = call.header("Content-Type")
+        if encoding := call.first("contentEncoding"):
+            fields["contentEncoding"] = encoding
+        return self._insert(call, fields, call.request.body.read)
+
+    def start_upload(self, call: Call) -> Response:
+        """objects.insert with uploadType=resumable: open a session"""
+        fields = self._named(call, _body(call))
+        if call.header("X-Upload-Content-Type") and not fields.get("contentType"):
+            fields["contentType"] = call.header("X-Upload-Content-Type")
+        conditions = Preconditions.from_query(call.first)
+        bucket, name = call.names[0], fields["name"]
+        promised = call.promised(fields)
+        identity = self._resumables.start(bucket, name, fields, conditions, promised)
+        location = (
+            f"{call.root}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={identity}"
+        )
+        return Response(200, {"Location": location, "X-GUploader-UploadID": identity})
+
+    def continue_upload(self, call: Call) -> Response:
+        """A chunk, the whole, or a status query of a resumable session."""
+        session = self._resumables.get(call.first("upload_id") or "")
+        header = call.header("Content-Range")
+        span = parse_content_range(header) if header else _whole(call, session)
+        record = self._resumables.append(session, span, call.pieces(), call.promised())
+        if record is not None:
+            return self._object(call, record)
+        received = session.payload.size
+        headers = {"Range": f"bytes=0-{received - 1}"} if received else {}
+        return Response(308, headers)
+
+    def cancel_upload(self, call: Call) -> Response:
+        """Cancel a resumable session."""
+        self._resumables.cancel(call.first("upload_id") or "")
+        return Response(499)
+
+    # Notifications
+
+    def insert_notification(self, call: Call) -> Response:
+        """notifications.insert"""
+        self._store.bucket(call.names[0])
+        return json_response(200, self._notifications.add(call.names[0], _body(call)))
+
+    def list_notifications(self, call: Call) -> Response:
+        """notifications.list"""
+        self._store.bucket(call.names[0])
+        items = self._notifications.of(call.names[0])
+        return json_response(200, {"kind": "storage#notifications", "items": items})
+
+    def get_notification(self, call: Call) -> Response:
+        """notifications.get"""
+        return json_response(200, self._notifications.get(*call.names))
+
+    def delete_notification(self, call: Call) -> Response:
+        """notifications.delete"""
+        self._notifications.remove(*call.names)
+        return Response(204)
+
+    def _object(self, call: Call, record: ObjectRecord) -> Response:
+        headers = {"ETag": f'"{record.etag}"', "X-Goog-Hash": media_headers(record)["X-Goog-Hash"]}
+        return json_response(200, record.resource(call.root), headers)
+
+    def _change(self, call: Call, *, whole: bool) -> Response:
+        bucket, name = call.names
+        record = self._store.patch(
+            bucket, name, _body(call), whole=whole,
+            generation=parse_int64(call.first, "generation"),
+            conditions=Preconditions.from_query(call.first),
+        )  # fmt: skip
+        return self._object(call, record)
+
+    def _copied(self, call: Call) -> ObjectRecord:
+        source_bucket, source_name, bucket, name = call.names
+        source = self._store.get(
+            source_bucket, source_name,
+            generation=parse_int64(call.first, "sourceGeneration"),
+            conditions=Preconditions.from_query(call.first, source=True),
+        )  # fmt: skip
+        body = _body(call)
+        fields = body if any(key in body for key in (*WRITABLE, "metadata")) else None
+        conditions = Preconditions.from_query(call.first)
+        _check_name(name)
+        return self._store.copy(source, bucket, name, fields, conditions)
+
+    def _compose_source(self, bucket: str, source: dict[str, Any]) -> ObjectRecord:
+        wanted = (source.get("objectPreconditions") or {}).get("ifGenerationMatch")
+        generation = source.get("generation")
+        return self._store.get(
+            bucket, str(source.get("name", "")),
+            generation=None if generation is None else int(generation),
+            conditions=Preconditions(None if wanted is None else int(wanted)),
+        )  # fmt: skip
+
+    def _insert_multipart(self, call: Call) -> Response:
+        upload = MultipartUpload(call.request.body.read, call.header("Content-Type"))
+        fields = self._named(call, upload.metadata)
+        fields.setdefault("contentType", upload.content_type)
+        media = upload.media()
+        return self._insert(call, fields, lambda _: next(media, b""))
+
+    def _insert(self, call: Call, fields: dict[str, Any], read: Any) -> Response:
+        bucket, name = call.names[0], fields["name"]
+        conditions = Preconditions.from_query(call.first)
+        promised = call.promised(fields)
+        self._store.check(bucket, name, conditions)
+        payload = self._store.payload(bucket, with_md5="md5" in promised)
+        try:
+            payload.fill(call.pieces(read))
+            payload.check(promised)
+        except BaseException:
+            payload.discard()
+            raise
+        return self._object(call, self._store.commit(bucket, name, payload, fields, conditions))
+
+    def _named(self, call: Call, fields: dict[str, Any]) -> dict[str, Any]:
+        name = call.first("name") or fields.get("name") or ""
+        _check_name(str(name))
+        return {**fields, "name": str(name)}
+
+
+def _whole(call: Call, session: Session) -> ContentRange:
+    length = int(call.header("Content-Length") or 0)
+    start = session.payload.size
+    return ContentRange(start, start + length - 1, start + length)
+
+
+def _flag(text: str | None) -> bool:
+    return (text or "").lower() == "true"
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise exceptions.InvalidArgument("Required parameter: name")
+    if len(name.encode()) > _NAME_LIMIT_BYTES or "\r" in name or "\n" in name:
+        raise exceptions.InvalidArgument(f"Invalid object name: {name[:80]!r}")
+    if name in (".", "..") or name.startswith(".well-known/acme-challenge/"):
+        raise exceptions.InvalidArgument(f"Invalid object name: {name!r}")
+
+
+def _body(call: Call) -> dict[str, Any]:
+    text = call.request.body.read()
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise exceptions.InvalidArgument(f"Parse Error: {error}") from error
+    if not isinstance(value, dict):
+        raise exceptions.InvalidArgument("Parse Error: a JSON object was expected")
+    return value

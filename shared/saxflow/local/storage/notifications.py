@@ -1,0 +1,124 @@
+"""Pub/Sub notifications of a bucket's changes.
+
+Source: cloud.google.com/storage/docs/pubsub-notifications.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.api_core import exceptions
+
+from saxflow.local.storage.resources import ObjectRecord
+from saxflow.local.storage.store import Event
+
+Publish = Callable[[str, bytes, dict[str, str]], None]
+"""`(topic, data, attributes)`; the topic is a full resource name."""
+
+_EVENT_TYPES: dict[Event, str] = {
+    "finalized": "OBJECT_FINALIZE",
+    "deleted": "OBJECT_DELETE",
+    "metadataUpdated": "OBJECT_METADATA_UPDATE",
+}
+_TOPIC_PREFIX = "//pubsub.googleapis.com/"
+
+
+class Notifications:
+    """The notification configurations of every bucket; they live as long as the server.
+
+    Args:
+        publish: sends a message; must not block.
+        root: returns the URL of the storage server.
+    """
+
+    def __init__(self, publish: Publish, root: Callable[[], str]) -> None:
+        self._publish = publish
+        self._root = root
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._configurations: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(self, bucket: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a configuration and return it with its id.
+
+        Raises:
+            InvalidArgument: the topic is not a Pub/Sub topic's full name.
+        """
+        topic = str(fields.get("topic", ""))
+        if not topic.startswith(f"{_TOPIC_PREFIX}projects/"):
+            raise exceptions.InvalidArgument(f"Invalid topic {topic!r}")
+        with self._lock:
+            identity = str(next(self._numbers))
+            stored = {"payload_format": "JSON_API_V1", **fields}
+            stored |= {"kind": "storage#notification", "id": identity, "etag": identity}
+            self._configurations[bucket, identity] = stored
+        return stored
+
+    def of(self, bucket: str) -> list[dict[str, Any]]:
+        """Return the configurations of a bucket."""
+        with self._lock:
+            return [each for (name, _), each in self._configurations.items() if name == bucket]
+
+    def get(self, bucket: str, identity: str) -> dict[str, Any]:
+        """Return one configuration.
+
+        Raises:
+            NotFound: no such configuration.
+        """
+        with self._lock:
+            found = self._configurations.get((bucket, identity))
+        if found is None:
+            raise exceptions.NotFound(f"notification {identity} of {bucket} does not exist")
+        return found
+
+    def remove(self, bucket: str, identity: str) -> None:
+        """Forget one configuration.
+
+        Raises:
+            NotFound: no such configuration.
+        """
+        self.get(bucket, identity)
+        with self._lock:
+            self._configurations.pop((bucket, identity), None)
+
+    def on_event(self, event: Event, record: ObjectRecord, attributes: Mapping[str, str]) -> None:
+        """Publish a change to every configuration that asks for it."""
+        for configuration in self.of(record.bucket):
+            if _wanted(configuration, event, record.name):
+                self._send(configuration, event, record, attributes)
+
+    def _send(
+        self,
+        configuration: Mapping[str, Any],
+        event: Event,
+        record: ObjectRecord,
+        attributes: Mapping[str, str],
+    ) -> None:
+        payload_format = configuration["payload_format"]
+        resource = record.resource(self._root())
+        data = b"" if payload_format == "NONE" else json.dumps(resource).encode()
+        sent = {
+            "notificationConfig": (
+                f"projects/_/buckets/{record.bucket}/notificationConfigs/{configuration['id']}"
+            ),
+            "eventType": _EVENT_TYPES[event],
+            "payloadFormat": payload_format,
+            "bucketId": record.bucket,
+            "objectId": record.name,
+            "objectGeneration": str(record.generation),
+            "eventTime": record.updated,
+            **attributes,
+            **(configuration.get("custom_attributes") or {}),
+        }
+        self._publish(configuration["topic"].removeprefix(_TOPIC_PREFIX), data, sent)
+
+
+def _wanted(configuration: Mapping[str, Any], event: Event, name: str) -> bool:
+    types = configuration.get("event_types") or list(_EVENT_TYPES.values())
+    return _EVENT_TYPES[event] in types and name.startswith(
+        configuration.get("object_name_prefix") or ""
+    )

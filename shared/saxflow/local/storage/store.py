@@ -1,0 +1,451 @@
+"""Buckets and objects on disk, with the store's promises: atomic, conditional, persistent.
+
+Data is streamed into a file first; only the last step, the precondition check and the line in the
+journal, holds the bucket's lock. So of any number of racing writers with the same condition exactly
+one wins, readers never see half an object, and a killed server loses nothing it has acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from google.api_core import exceptions
+
+from saxflow.local.clock import Clock
+from saxflow.local.storage.journal import Journal
+from saxflow.local.storage.listing import Page, Query, page_of
+from saxflow.local.storage.payload import Payload, md5_of
+from saxflow.local.storage.preconditions import Preconditions
+from saxflow.local.storage.resources import WRITABLE, BucketRecord, ObjectRecord
+
+Event = Literal["finalized", "deleted", "metadataUpdated"]
+Listener = Callable[[Event, ObjectRecord, Mapping[str, str]], None]
+ANY = Preconditions()
+
+
+class Bucket:
+    """One bucket: its record, its live objects and the directory they are in."""
+
+    def __init__(self, record: BucketRecord, directory: Path) -> None:
+        self.record = record
+        self.lock = threading.RLock()
+        self.deleted = False
+        self._data = directory / "data"
+        self._data.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(directory / "journal.jsonl")
+        self.live = self.journal.load()
+        self.names = sorted(self.live)
+        self._sweep()
+
+    def path(self, file: str) -> Path:
+        """Return where a data file is."""
+        return self._data / file
+
+    def new_path(self) -> Path:
+        """Return a path for new data."""
+        return self._data / uuid.uuid4().hex
+
+    def check_alive(self) -> None:
+        """Raise NotFound when the bucket was deleted meanwhile. Needs the lock."""
+        if self.deleted:
+            raise exceptions.NotFound("The specified bucket does not exist.")
+
+    def put(self, record: ObjectRecord) -> ObjectRecord | None:
+        """Make a record the live one; return the one before. Needs the lock."""
+        previous = self.live.get(record.name)
+        self.journal.put(record)
+        self.live[record.name] = record
+        if previous is None:
+            insort(self.names, record.name)
+        elif previous.file != record.file:
+            self.path(previous.file).unlink(missing_ok=True)
+        return previous
+
+    def remove(self, record: ObjectRecord) -> None:
+        """Forget a live record. Needs the lock."""
+        self.journal.delete(record.name)
+        del self.live[record.name]
+        del self.names[bisect_left(self.names, record.name)]
+        self.path(record.file).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        known = {record.file for record in self.live.values()}
+        for path in self._data.iterdir():
+            if path.name not in known:
+                path.unlink()
+
+
+class Store:
+    """All buckets below a directory.
+
+    Args:
+        directory: created when absent.
+        clock: decides times and generations.
+    """
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._generation_lock = threading.Lock()
+        self._listeners: list[Listener] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        self._buckets: dict[str, Bucket] = {}
+        for path in sorted(directory.glob("*/bucket.json")):
+            record = BucketRecord(**json.loads(path.read_text()))
+            self._buckets[record.name] = Bucket(record, path.parent)
+        self._last_generation = max(
+            (each.generation for bucket in self._buckets.values() for each in bucket.live.values()),
+            default=0,
+        )
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener(event, record, attributes)` after every change; it must not block."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Release every file."""
+        for bucket in self._buckets.values():
+            bucket.journal.close()
+
+    # Buckets
+
+    def create_bucket(self, name: str, project: str, fields: Mapping[str, Any]) -> BucketRecord:
+        """Create a bucket.
+
+        Raises:
+            Conflict: it exists.
+        """
+        now = self._now()
+        record = BucketRecord(name, project, now, now, fields=dict(fields))
+        with self._lock:
+            if name in self._buckets:
+                raise exceptions.Conflict(f"Bucket {name} already exists.")
+            directory = self._directory / name
+            directory.mkdir(exist_ok=True)
+            _write_json(directory / "bucket.json", asdict(record))
+            self._buckets[name] = Bucket(record, directory)
+        return record
+
+    def bucket(self, name: str) -> Bucket:
+        """Return a bucket.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        found = self._buckets.get(name)
+        if found is None:
+            raise exceptions.NotFound("The specified bucket does not exist.")
+        return found
+
+    def buckets(self, project: str, prefix: str = "") -> list[BucketRecord]:
+        """Return the buckets of a project in name order."""
+        with self._lock:
+            records = [each.record for each in self._buckets.values()]
+        chosen = [r for r in records if r.project == project and r.name.startswith(prefix)]
+        return sorted(chosen, key=lambda record: record.name)
+
+    def patch_bucket(
+        self, name: str, fields: Mapping[str, Any], conditions: Preconditions
+    ) -> BucketRecord:
+        """Merge fields into a bucket's record; null removes one.
+
+        Raises:
+            NotFound, PreconditionFailed.
+        """
+        bucket = self.bucket(name)
+        with bucket.lock:
+            conditions.check(0, bucket.record.metageneration)
+            merged = {**bucket.record.fields, **fields}
+            bucket.record = replace(
+                bucket.record,
+                fields={key: value for key, value in merged.items() if value is not None},
+                metageneration=bucket.record.metageneration + 1,
+                updated=self._now(),
+            )
+            _write_json(self._directory / name / "bucket.json", asdict(bucket.record))
+            return bucket.record
+
+    def delete_bucket(self, name: str, conditions: Preconditions) -> None:
+        """Delete an empty bucket.
+
+        Raises:
+            NotFound, PreconditionFailed.
+            Conflict: it holds objects.
+        """
+        bucket = self.bucket(name)
+        with self._lock, bucket.lock:
+            conditions.check(0, bucket.record.metageneration)
+            if bucket.live:
+                raise exceptions.Conflict("The bucket you tried to delete is not empty.")
+            bucket.deleted = True
+            bucket.journal.close()
+            self._buckets.pop(name, None)
+            shutil.rmtree(self._directory / name)
+
+    # Objects
+
+    def payload(self, bucket: str, *, with_md5: bool = False) -> Payload:
+        """Return a new payload to fill for a bucket.
+
+        Raises:
+            NotFound: no such bucket.
+        """
+        return Payload(self.bucket(bucket).new_path(), with_md5=with_md5)
+
+    def check(self, bucket: str, name: str, conditions: Preconditions) -> None:
+        """Check a write's preconditions early, before its data is received.
+
+        Raises:
+            NotFound: no such bucket.
+            PreconditionFailed.
+        """
+        live = self.bucket(bucket).live.get(name)
+        conditions.check(*_versions(live))
+
+    def commit(
+        self,
+        bucket_name: str,
+        name: str,
+        payload: Payload,
+        fields: Mapping[str, Any],
+        conditions: Preconditions,
+        *,
+        components: int = 0,
+    ) -> ObjectRecord:
+        """Make a filled payload the live generation of a name.
+
+        Raises:
+            NotFound: the bucket is gone.
+            PreconditionFailed: the condition does not hold any more; the payload is discarded.
+        """
+        payload.close()
+        bucket = self.bucket(bucket_name)
+        try:
+            with bucket.lock:
+                bucket.check_alive()
+                conditions.check(*_versions(bucket.live.get(name)))
+                record = self._record(bucket_name, name, payload, fields, components)
+                previous = bucket.put(record)
+        except exceptions.GoogleAPICallError:
+            payload.discard()
+            raise
+        self._announce_put(record, previous)
+        return record
+
+    def get(
+        self,
+        bucket: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Preconditions = ANY,
+    ) -> ObjectRecord:
+        """Return the live record, at `generation` when given.
+
+        Raises:
+            NotFound, PreconditionFailed, NotModified.
+        """
+        return self._find(self.bucket(bucket), name, generation, conditions)
+
+    def open(
+        self,
+        bucket_name: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Preconditions = ANY,
+    ) -> tuple[ObjectRecord, BinaryIO]:
+        """Return the live record and its data, which stays readable whatever happens next.
+
+        Raises:
+            NotFound, PreconditionFailed, NotModified.
+        """
+        bucket = self.bucket(bucket_name)
+        with bucket.lock:
+            record = self._find(bucket, name, generation, conditions)
+            return record, open(bucket.path(record.file), "rb", buffering=0)
+
+    def with_md5(self, record: ObjectRecord) -> ObjectRecord:
+        """Return the record with its md5, computed now when it was not taken on arrival."""
+        if record.md5 or record.components:
+            return record
+        bucket = self.bucket(record.bucket)
+        try:
+            md5 = md5_of(bucket.path(record.file))
+        except FileNotFoundError:
+            return record
+        with bucket.lock:
+            live = bucket.live.get(record.name)
+            if live is not None and live.generation == record.generation:
+                bucket.put(replace(live, md5=md5))
+        return replace(record, md5=md5)
+
+    def list(self, bucket_name: str, query: Query) -> tuple[list[ObjectRecord], Page]:
+        """Return the records and the common prefixes of one page.
+
+        Raises:
+            NotFound: no such bucket.
+        """
+        bucket = self.bucket(bucket_name)
+        with bucket.lock:
+            page = page_of(bucket.names, query)
+            return [bucket.live[name] for name in page.names], page
+
+    def patch(
+        self,
+        bucket_name: str,
+        name: str,
+        fields: Mapping[str, Any],
+        *,
+        whole: bool = False,
+        generation: int | None = None,
+        conditions: Preconditions = ANY,
+    ) -> ObjectRecord:
+        """Change an object's metadata.
+
+        Raises:
+            NotFound, PreconditionFailed.
+        """
+        bucket = self.bucket(bucket_name)
+        with bucket.lock:
+            found = self._find(bucket, name, generation, conditions, reading=False)
+            record = found.patched(fields, updated=self._now(), whole=whole)
+            bucket.put(record)
+        self._announce("metadataUpdated", record, {})
+        return record
+
+    def delete(
+        self,
+        bucket_name: str,
+        name: str,
+        *,
+        generation: int | None = None,
+        conditions: Preconditions = ANY,
+    ) -> None:
+        """Delete an object.
+
+        Raises:
+            NotFound, PreconditionFailed.
+        """
+        bucket = self.bucket(bucket_name)
+        with bucket.lock:
+            record = self._find(bucket, name, generation, conditions, reading=False)
+            bucket.remove(record)
+        self._announce("deleted", record, {})
+
+    def copy(
+        self,
+        source: ObjectRecord,
+        bucket_name: str,
+        name: str,
+        fields: Mapping[str, Any] | None,
+        conditions: Preconditions,
+    ) -> ObjectRecord:
+        """Make a name a copy of a record, sharing its bytes on disk.
+
+        Args:
+            fields: new metadata; None copies the source's.
+
+        Raises:
+            NotFound, PreconditionFailed.
+        """
+        bucket, origin = self.bucket(bucket_name), self.bucket(source.bucket)
+        target = bucket.new_path()
+        try:
+            os.link(origin.path(source.file), target)
+        except FileNotFoundError:
+            raise exceptions.NotFound(f"No such object: {source.bucket}/{source.name}") from None
+        with bucket.lock:
+            try:
+                bucket.check_alive()
+                conditions.check(*_versions(bucket.live.get(name)))
+            except exceptions.GoogleAPICallError:
+                target.unlink()
+                raise
+            now = self._now()
+            record = replace(
+                source, bucket=bucket_name, name=name, generation=self._next_generation(),
+                metageneration=1, file=target.name, created=now, updated=now,
+            )  # fmt: skip
+            if fields is not None:
+                record = replace(record.patched(fields, updated=now, whole=True), metageneration=1)
+            previous = bucket.put(record)
+        self._announce_put(record, previous)
+        return record
+
+    def _find(
+        self,
+        bucket: Bucket,
+        name: str,
+        generation: int | None,
+        conditions: Preconditions,
+        *,
+        reading: bool = True,
+    ) -> ObjectRecord:
+        record = bucket.live.get(name)
+        if record is None or (generation is not None and generation != record.generation):
+            at = f"#{generation}" if generation is not None else ""
+            raise exceptions.NotFound(f"No such object: {bucket.record.name}/{name}{at}")
+        conditions.check(record.generation, record.metageneration, reading=reading)
+        return record
+
+    def _record(
+        self, bucket: str, name: str, payload: Payload, fields: Mapping[str, Any], components: int
+    ) -> ObjectRecord:
+        now = self._now()
+        return ObjectRecord(
+            bucket=bucket,
+            name=name,
+            generation=self._next_generation(),
+            metageneration=1,
+            file=payload.path.name,
+            size=payload.size,
+            crc32c=payload.crc32c,
+            md5="" if components else payload.md5,
+            created=now,
+            updated=now,
+            attributes={key: fields[key] for key in WRITABLE if fields.get(key) is not None},
+            metadata=dict(fields.get("metadata") or {}),
+            components=components,
+        )
+
+    def _announce_put(self, record: ObjectRecord, previous: ObjectRecord | None) -> None:
+        replaced = {} if previous is None else {"overwroteGeneration": str(previous.generation)}
+        self._announce("finalized", record, replaced)
+        if previous is not None:
+            by = {"overwrittenByGeneration": str(record.generation)}
+            self._announce("deleted", previous, by)
+
+    def _announce(self, event: Event, record: ObjectRecord, attributes: Mapping[str, str]) -> None:
+        for listener in self._listeners:
+            listener(event, record, attributes)
+
+    def _next_generation(self) -> int:
+        with self._generation_lock:
+            self._last_generation = max(
+                self._last_generation + 1, int(self._clock.time() * 1_000_000)
+            )
+            return self._last_generation
+
+    def _now(self) -> str:
+        return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _versions(record: ObjectRecord | None) -> tuple[int, int]:
+    return (0, 0) if record is None else (record.generation, record.metageneration)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(value))
+    os.replace(fresh, path)
