@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from saxflow.errors import ManifestError, Problem
 from saxflow.manifest import document, rules
 from saxflow.manifest.document import Document, Mark, Path, dotted
-from saxflow.manifest.model import Manifest
+from saxflow.manifest.fields import Grammar
+from saxflow.manifest.model import Lifecycle, Manifest, Tpu
 
 
 def parse(data: bytes, *, source_name: str, allow_file_sources: bool = False) -> Manifest:
@@ -139,6 +140,17 @@ def _unknown(error: Mapping[str, Any]) -> str:
     return f"unknown key; known here: {', '.join(siblings)}"
 
 
+def _grammar_rules() -> dict[str, str]:
+    """Return the rule of each field that has a grammar, by dotted path."""
+    return {
+        f"{name}.{inner.alias or key}": f"{rule.rule} belongs here"
+        for name, section in (("tpu", Tpu), ("lifecycle", Lifecycle))
+        for key, inner in section.model_fields.items()
+        for rule in inner.metadata
+        if isinstance(rule, Grammar)
+    }
+
+
 def _known_keys() -> dict[str, tuple[str, ...]]:
     """Return the keys of every section by its dotted path, '' for the manifest itself."""
     found: dict[str, tuple[str, ...]] = {}
@@ -176,7 +188,9 @@ def _text_wanted(error: Mapping[str, Any]) -> str:
     value = error["input"]
     if isinstance(value, (dict, list)):
         return f"{_kind(value)} where text belongs"
-    return f"{_quoted(value)} is {_kind(value)}; text belongs here, put it in quotes"
+    rule = _grammar_rules().get(dotted(error["loc"]))
+    wanted = rule or "text belongs here, put it in quotes"
+    return f"{_quoted(value)} is {_kind(value)}; {wanted}"
 
 
 def _wanted(what: str) -> Callable[[Mapping[str, Any]], str]:
