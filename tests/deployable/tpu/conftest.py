@@ -1,0 +1,158 @@
+"""One TPU worker or several, real scripts, real storage, containers that are tiny servers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saxflow import bundled
+from saxflow.gcp.objects import Objects, Uri
+from saxflow.local.clock import RealClock
+from saxflow.local.faults import Faults
+from saxflow.local.images import ImageRegistry
+from saxflow.local.storage.server import StorageServer
+from saxflow.local.vm.launcher import AddressClaim, VirtualMachine, VmPaths
+from saxflow.local.vm.metadata import tpu_leaves
+
+PREFIX = "tiny/abc-a1"
+ADMIN = "us-docker.pkg.dev/p/r/sax-admin@sha256:" + "a" * 64
+SERVER = "us-docker.pkg.dev/p/r/sax-model-server@sha256:" + "b" * 64
+BROKEN = "us-docker.pkg.dev/p/r/broken@sha256:" + "c" * 64
+
+
+class Cell:
+    """The workers of one node, and what they left in storage."""
+
+    def __init__(self, data: Path, storage_root: str, objects: Objects) -> None:
+        self.data = data
+        self.storage_root = storage_root
+        self.objects = objects
+        self.machines: list[VirtualMachine] = []
+        self._claims: list[AddressClaim] = []
+        program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("containers.py"))]
+        images = {ADMIN: [*program, "admin"], SERVER: [*program, "server"]}
+        ImageRegistry({**images, BROKEN: [*program, "broken"]}).save(data / "images.json")
+
+    def put(self, name: str, body: bytes) -> dict[str, str]:
+        uri = Uri("control", name)
+        generation = self.objects.write(uri, body, if_generation=None)
+        digest = hashlib.sha256(body).hexdigest()
+        return {"uri": str(uri), "generation": str(generation), "sha256": digest}
+
+    def config(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "deployment": "tiny",
+            "id": "sf-tiny-abc-a1",
+            "startup": self.put("startup.sh", bundled.text("tpu/startup.sh").encode()),
+            "servable": self.put("servable.json", b'{"class": "Llama"}'),
+            "storage_root": self.storage_root,
+            "cell": "/sax/test",
+            "cells_bucket": "cells",
+            "cell_prefix": PREFIX,
+            "sax_root": f"gs://cells/{PREFIX}/sax-root",
+            "fs_root": f"gs://cells/{PREFIX}/sax-fs-root",
+            "images": {"admin": ADMIN, "model_server": SERVER},
+            "chip": "tpuv5e",
+            "topology": "4",
+            "admin_port": 10000,
+            "server_port": 10001,
+            "model_path": "saxml.server.pax.lm.params.saxflow.Llama",
+            "heartbeat_seconds": 1,
+            "server_restart_seconds": 1,
+            **changes,
+        }
+
+    def boot(self, config: dict[str, Any], hosts: int = 1) -> None:
+        claim = AddressClaim(hosts)
+        self._claims.append(claim)
+        attributes = {
+            "startup-script": bundled.text("tpu/bootstrap.sh"),
+            "saxflow-config": json.dumps(config),
+        }
+        for worker, address in enumerate(claim.addresses):
+            leaves = tpu_leaves(
+                project="p",
+                zone="us-central1-a",
+                node="sf-tiny",
+                worker=worker,
+                addresses=claim.addresses,
+                accelerator_type="v5litepod-4",
+                service_account="tpu@p",
+                attributes=attributes,
+                instance_id="1234567890",
+            )
+            machine = VirtualMachine(
+                VmPaths(self.data / "vms/sf-tiny", worker),
+                address=address,
+                metadata=leaves,
+                images=self.data / "images.json",
+                container_env={"PATH": "/usr/bin:/bin"},
+            )
+            self.machines.append(machine)
+            machine.power_on()
+
+    def state(self, worker: int = 0) -> dict[str, Any] | None:
+        uri = Uri("cells", f"{PREFIX}/workers/{worker}.json")
+        if self.objects.stat(uri) is None:
+            return None
+        return self.objects.read_json(uri)[0]
+
+    def await_state(
+        self, wanted: Callable[[dict[str, Any]], bool], worker: int = 0, seconds: float = 20.0
+    ) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            state = self.state(worker)
+            if state is not None and wanted(state):
+                return state
+            time.sleep(0.05)
+        raise AssertionError(f"worker {worker}: {self.state(worker)}\n{self.logs(worker)}")
+
+    def ready(self, worker: int = 0) -> dict[str, Any]:
+        return self.await_state(lambda s: s["state"] == "ready", worker)
+
+    def logs(self, worker: int = 0) -> str:
+        root = self.machines[worker].paths.root / "var/log"
+        return "\n".join(f"== {f.name}\n{f.read_text()}" for f in sorted(root.glob("*.log")))
+
+    def container(self, name: str, worker: int = 0) -> dict[str, Any]:
+        """What the container was started with, by its own account: its latest first line."""
+        directory = self.machines[worker].paths.host / "containers"
+        lines = (directory / f"{name}.log").read_text().splitlines()
+        return json.loads(lines[-1])
+
+    def record(self, name: str, worker: int = 0) -> dict[str, Any]:
+        directory = self.machines[worker].paths.host / "containers"
+        return json.loads((directory / f"{name}.json").read_text())
+
+    def close(self) -> None:
+        for machine in self.machines:
+            machine.power_off()
+        for claim in self._claims:
+            claim.close()
+
+
+@pytest.fixture
+def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
+    server = StorageServer(
+        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
+    )
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    from google.cloud import storage
+
+    client = storage.Client(project="p")
+    for bucket in ("control", "cells"):
+        client.create_bucket(bucket)
+    cell = Cell(tmp_path, server.url, Objects(client))
+    yield cell
+    cell.close()
+    client.close()
+    server.stop()
