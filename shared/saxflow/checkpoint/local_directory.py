@@ -1,0 +1,161 @@
+"""Directories on a local disk: positional reads, files created by temporary name and rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from saxflow.checkpoint.directory import Buffer, Entry
+from saxflow.errors import (
+    ConfigurationError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    TransientError,
+)
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class LocalDirectory:
+    """A directory on disk; safe to use from several threads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def entries(self, prefix: str = "", *, recursive: bool = True) -> dict[str, Entry]:
+        top = self.root / prefix.rpartition("/")[0]
+        found: dict[str, Entry] = {}
+        with _translated(str(top)), suppress(FileNotFoundError, NotADirectoryError):
+            for name, status in _walk(top, recursive):
+                relative = os.path.relpath(name, self.root)
+                if relative.startswith(prefix):
+                    found[relative] = Entry(status.st_size, changed=str(status.st_mtime_ns))
+        return dict(sorted(found.items()))
+
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        with _translated(self._name(name)):
+            descriptor = self._descriptor(name)
+            if size is None:
+                size = max(os.fstat(descriptor).st_size - start, 0)
+            return os.pread(descriptor, size, start)
+
+    def read_into(self, name: str, start: int, buffer: memoryview) -> None:
+        with _translated(self._name(name)):
+            descriptor = self._descriptor(name)
+            done = 0
+            while done < len(buffer):
+                count = os.preadv(descriptor, [buffer[done:]], start + done)
+                if count == 0:
+                    raise IntegrityError(
+                        f"{self._name(name)} ends at byte {start + done};"
+                        f" {len(buffer) - done} more were expected"
+                    )
+                done += count
+
+    def create(self, name: str, data: Sequence[Buffer], crc32c: int) -> None:
+        del crc32c  # a local disk has no place for it; the report keeps it
+        self._replace(name, data)
+
+    def overwrite(self, name: str, data: bytes) -> None:
+        self._replace(name, [data])
+
+    def delete(self, name: str) -> None:
+        with _translated(self._name(name)):
+            self._forget(name)
+            (self.root / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        with self._lock:
+            descriptors, self._open = list(self._open.values()), {}
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _replace(self, name: str, data: Sequence[Buffer]) -> None:
+        final = self.root / name
+        own = f".{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}"
+        temporary = final.with_name(final.name + own)
+        with _translated(self._name(name)):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write(temporary, data)
+                os.replace(temporary, final)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            self._forget(name)
+
+    def _descriptor(self, name: str) -> int:
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
+            return self._open[name]
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _name(self, name: str) -> str:
+        return str(self.root / name)
+
+
+def _walk(top: Path, recursive: bool) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(top) as found:
+        for entry in found:
+            if entry.is_dir():
+                if recursive:
+                    yield from _walk(Path(entry.path), recursive)
+            else:
+                yield entry.path, entry.stat()
+
+
+def _write(path: Path, data: Sequence[Buffer]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        for piece in data:
+            view = memoryview(piece).cast("B")
+            while view:
+                view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(what: str) -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what} does not exist") from error
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{what}: {(error.strerror or '').lower()}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise ConfigurationError(
+                f"{what}: {(error.strerror or '').lower()}; choose another disk or make room"
+            ) from error
+        raise TransientError(f"{what}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,1 @@
+"""Conversion: inspect a source, plan chunks, run a Task, resume, verify."""
