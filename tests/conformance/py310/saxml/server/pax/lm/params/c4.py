@@ -1,0 +1,1 @@
+"""Stand-in: a params module that has nothing to do with Llama."""
