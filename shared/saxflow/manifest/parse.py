@@ -143,7 +143,7 @@ def _unknown(error: Mapping[str, Any]) -> str:
 def _grammar_rules() -> dict[str, str]:
     """Return the rule of each field that has a grammar, by dotted path."""
     return {
-        f"{name}.{inner.alias or key}": f"{rule.rule} belongs here"
+        f"{name}.{inner.alias or key}": rule.rule
         for name, section in (("tpu", Tpu), ("lifecycle", Lifecycle))
         for key, inner in section.model_fields.items()
         for rule in inner.metadata
@@ -189,7 +189,7 @@ def _text_wanted(error: Mapping[str, Any]) -> str:
     if isinstance(value, (dict, list)):
         return f"{_kind(value)} where text belongs"
     rule = _grammar_rules().get(dotted(error["loc"]))
-    wanted = rule or "text belongs here, put it in quotes"
+    wanted = f"write {rule}" if rule else "text belongs here, put it in quotes"
     return f"{_quoted(value)} is {_kind(value)}; {wanted}"
 
 
