@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from saxflow import catalog, names
 from saxflow.errors import CloudError, InputError
 from saxflow.gcp.translate import translated
 from saxflow.head import Attempt, Head
 from saxflow.pipeline.services import Services
+
+if TYPE_CHECKING:
+    from google.cloud import tpu_v2
 
 CALL_TIMEOUT_SECONDS = 30.0
 GRACE_SECONDS = 600.0
@@ -67,7 +71,9 @@ def _sweep_tpus(services: Services, heads: Mapping[str, Head]) -> list[str]:
         for resource in _queued_resources(services, parent):
             identifier = resource.name.rsplit("/", 1)[-1]
             labels = resource.tpu.node_spec[0].node.labels if resource.tpu.node_spec else {}
-            if labels.get(LABEL[0]) != LABEL[1] or _is_young(services, resource.create_time):
+            if labels.get(LABEL[0]) != LABEL[1] or _is_young(
+                services, _moment(resource.create_time)
+            ):
                 continue
             if not is_orphan(identifier, heads, now=services.clock()):
                 continue
@@ -79,7 +85,7 @@ def _sweep_tpus(services: Services, heads: Mapping[str, Head]) -> list[str]:
     return done
 
 
-def _queued_resources(services: Services, parent: str):
+def _queued_resources(services: Services, parent: str) -> list[tpu_v2.QueuedResource]:
     """Return the QueuedResources of a zone; a zone the project cannot use has none."""
     try:
         with translated("tpu", f"list QueuedResources of {parent}"):
@@ -103,13 +109,18 @@ def _sweep_jobs(services: Services, heads: Mapping[str, Head]) -> list[str]:
         ours = job.labels.get(LABEL[0]) == LABEL[1]
         if not ours or job.status.state.name in _ENDED_JOBS:
             continue
-        if _is_young(services, job.create_time):
+        if _is_young(services, _moment(job.create_time)):
             continue
         if is_orphan(identifier, heads, now=services.clock()):
             with translated("batch", f"delete {job.name}"):
                 services.batch.delete_job(name=job.name, timeout=CALL_TIMEOUT_SECONDS)
             done.append(f"{identifier}: orphaned Job deleted")
     return done
+
+
+def _moment(created: object) -> datetime | None:
+    """Return a timestamp field as the client library hands it out, whatever its stub says."""
+    return cast("datetime | None", created)
 
 
 def _is_young(services: Services, created: datetime | None) -> bool:

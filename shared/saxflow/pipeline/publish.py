@@ -62,7 +62,7 @@ def act(services: Services, core: dict[str, Any], request: Mapping[str, Any]) ->
     Raises:
         InputError: there is no such verb.
     """
-    verb = request.get("verb")
+    verb = str(request.get("verb"))
     if verb not in VERBS:
         raise InputError(f"verb is {verb!r}; use one of {', '.join(VERBS)}")
     publication = load_part(services, core, "publish.json")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import saxflow
@@ -52,7 +53,7 @@ def stage(function: str, directory: Path) -> Path:
     return directory
 
 
-def _ignore_rooms(package: Path):
+def _ignore_rooms(package: Path) -> Callable[[str, list[str]], set[str]]:
     def ignored(directory: str, names: list[str]) -> set[str]:
         rooms = set(LEFT_OUT) if Path(directory) == package else set[str]()
         return {name for name in names if name in rooms or name == "__pycache__"}

@@ -81,7 +81,8 @@ class Tour:
         folded = events.fold(self._seen)
         found = read_head(self._services, DEPLOYMENT)
         serving = (found[0] if found else Head(DEPLOYMENT)).serving
-        prompt = self._manifest.serve.smoke_test.prompt
+        smoke = self._manifest.serve.smoke_test
+        prompt = smoke.prompt if smoke else ""
         return {
             "deployment": DEPLOYMENT,
             "state": folded.state,
