@@ -10,14 +10,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import grpc
 
 from saxflow.cell import validators
 from saxflow.cell.files import StateFile
-from saxflow.cell.roster import Plan, Roster
+from saxflow.cell.roster import REFUSALS, Plan, Roster
 from saxflow.errors import SaxError, SaxflowError
 from saxflow.sax import messages as m
 from saxflow.sax import methods
@@ -29,6 +29,8 @@ from saxflow.sax.pace import Pace
 
 TICK_SECONDS = 10.0
 STATUS_SECONDS = 10.0
+POLL_SECONDS = 2.0
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,7 @@ class Admin:
         self._kick = asyncio.Event()
         self._changed = asyncio.Condition()
         self._saving = asyncio.Lock()
+        self._stopped = asyncio.Event()
         self._queues: dict[str, asyncio.Task[None]] = {}
         self._joins: dict[str, asyncio.Lock] = {}
 
@@ -67,6 +70,7 @@ class Admin:
                 tasks.create_task(self._refresh_forever())
                 tasks.create_task(self._poll_forever())
         finally:
+            self._stopped.set()
             for task in self._queues.values():
                 task.cancel()
             await self._channels.close()
@@ -107,14 +111,17 @@ class Admin:
         validators.check_seqno(request.seqno)
         published = self._roster.model(request.model_id)
         seqno = request.seqno if request.admin_server_id == self._id else 0
-        result = await published.watchable.watch(seqno)
+        result = await self._unless_stopping(published.watchable.watch(seqno))
         return m.WatchLocResponse(admin_server_id=self._id, result=result)
 
     async def _wait_for_ready(self, request: m.WaitForReadyRequest) -> m.WaitForReadyResponse:
+        await self._unless_stopping(self._until_ready(request))
+        return m.WaitForReadyResponse()
+
+    async def _until_ready(self, request: m.WaitForReadyRequest) -> None:
         async with self._changed:
             while self._missing(request):
                 await self._changed.wait()
-        return m.WaitForReadyResponse()
 
     def _missing(self, request: m.WaitForReadyRequest) -> bool:
         name = self._roster.model(request.model_id).name
@@ -134,7 +141,7 @@ class Admin:
             status = await self._status(request.address)
         except SaxflowError as error:
             raise SaxError(
-                f"failed to start a connection with {request.address}: {error}", code="UNAVAILABLE"
+                f"failed to start a connection with {request.address}: {error}", code="UNKNOWN"
             ) from error
         self._forget_queue(request.address)
         held = self._roster.joined(request, status, time.monotonic())
@@ -167,7 +174,7 @@ class Admin:
 
     async def _poll_forever(self) -> None:
         while True:
-            await asyncio.sleep(STATUS_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await asyncio.gather(*(self._poll(address) for address in self._roster.addresses()))
 
     async def _poll(self, address: str) -> None:
@@ -175,7 +182,7 @@ class Admin:
         try:
             status = await self._status(address)
         except SaxflowError as error:
-            _log.warning("%s does not answer: %s", address, error)
+            self._missed(address, error)
             return
         forgotten = self._roster.pinged(address, status, time.monotonic())
         queue = self._queues.get(address)
@@ -183,6 +190,13 @@ class Admin:
             for model_id in forgotten:
                 self._enqueue(address, self._load(address, model_id))
         await self._tell_waiters()
+
+    def _missed(self, address: str, error: SaxflowError) -> None:
+        """Note a poll without an answer; where nobody listens any more, do not wait for long."""
+        gone = isinstance(error, SaxError) and error.code == "UNAVAILABLE"
+        if gone and self._roster.refused(address) == REFUSALS:
+            _log.warning("%s is gone: %s", address, error)
+            self._kick.set()
 
     async def _status(self, address: str) -> m.GetStatusResponse:
         return await self._call(methods.GET_STATUS, address, m.GetStatusRequest(), STATUS_SECONDS)
@@ -253,6 +267,19 @@ class Admin:
         pace = Pace(f"{method.name} at {address}", deadline_seconds=deadline_seconds)
         return await self._channels.call(method, address, request, pace=pace, retried=NO_RETRIES)
 
+    async def _unless_stopping(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for `work`, but not longer than the admin lives."""
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise SaxError("admin server is stopping", code="UNAVAILABLE", retryable=True)
+            return task.result()
+        finally:
+            task.cancel()
+            stopped.cancel()
+
     async def _save(self) -> None:
         async with self._saving:
             await asyncio.to_thread(self._state.write, self._roster.specs())
@@ -269,6 +296,12 @@ def _answering(behavior: Callable[[Any], Awaitable[Any]]) -> Behavior:
         try:
             return await behavior(request)
         except SaxflowError as error:
-            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            await context.abort(_status(error), str(error))
 
     return answer
+
+
+def _status(error: SaxflowError) -> grpc.StatusCode:
+    """Only what a client must repeat elsewhere travels as what it is."""
+    stopping = isinstance(error, SaxError) and error.code == "UNAVAILABLE"
+    return grpc.StatusCode.UNAVAILABLE if stopping else grpc.StatusCode.UNKNOWN

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -130,6 +131,7 @@ class ModelLoader:
         return programs
 
     def _programs(self, servable: Servable) -> Programs:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
         import jax
 
         if self._cache_dir:

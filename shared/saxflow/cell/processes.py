@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import threading
@@ -173,9 +174,11 @@ async def _start(server: grpc.aio.Server, behaviors: Mapping[Method[Any, Any], B
 
 
 async def _until_signal(server: grpc.aio.Server, work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` until SIGTERM or SIGINT, then stop the server; `work` failing stops it too."""
+    """Run `work` until SIGTERM or SIGINT or its supervisor's death, then stop the server."""
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
+    supervisor = os.environ.get("SAXFLOW_CELL_PARENT")
+    orphaned = asyncio.create_task(_cancel_when_orphaned(task, int(supervisor or 0)))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     try:
@@ -183,4 +186,12 @@ async def _until_signal(server: grpc.aio.Server, work: Coroutine[Any, Any, None]
     except asyncio.CancelledError:
         _log.info("stopping")
     finally:
+        orphaned.cancel()
         await server.stop(0.5)
+
+
+async def _cancel_when_orphaned(task: asyncio.Future[None], supervisor: int) -> None:
+    while supervisor and os.getppid() == supervisor:
+        await asyncio.sleep(1.0)
+    if supervisor:
+        task.cancel()

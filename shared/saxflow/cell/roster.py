@@ -20,6 +20,8 @@ from saxflow.sax.names import CellName, ModelName
 
 PRUNE_SECONDS = 25.0
 """A server that has not answered GetStatus for this long is dropped."""
+REFUSALS = 3
+"""A server at whose address nobody listens is dropped after so many polls in a row."""
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Server:
         wanted: model IDs it holds or will hold once what was asked of it is done.
         seen: model ID -> status it last reported.
         last_ping: when it last answered, seconds of a monotonic clock.
+        refusals: polls in a row that found nobody listening.
     """
 
     address: str
@@ -47,6 +50,7 @@ class Server:
     last_ping: float
     wanted: set[str] = field(default_factory=set[str])
     seen: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: int = 0
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,14 @@ class Roster:
         self._report(server, status, now)
         return sorted(server.wanted - set(server.seen))
 
+    def refused(self, address: str) -> int:
+        """Take in that nobody listens at an address; return how often in a row."""
+        server = self._servers.get(address)
+        if server is None:
+            return 0
+        server.refusals += 1
+        return server.refusals
+
     def outcome(self, address: str, model_id: str, state: int | None) -> None:
         """Record what a Load (LOADED, FAILED) or Unload (None, or FAILED) came to."""
         server = self._servers.get(address)
@@ -244,7 +256,7 @@ class Roster:
 
     def _prune(self, now: float) -> Iterator[str]:
         for address, server in list(self._servers.items()):
-            if now - server.last_ping < PRUNE_SECONDS:
+            if now - server.last_ping < PRUNE_SECONDS and server.refusals < REFUSALS:
                 continue
             for model_id in server.wanted & set(self._models):
                 self._models[model_id].watchable.discard(address)
@@ -263,7 +275,7 @@ class Roster:
         return spec.model_path in self._servers[address].spec.servable_model_paths
 
     def _report(self, server: Server, status: m.GetStatusResponse, now: float) -> None:
-        server.last_ping = now
+        server.last_ping, server.refusals = now, 0
         server.seen = {
             model.model_key: model.model_status
             for model in status.models
