@@ -25,20 +25,21 @@ mode="${1:-boot}"
 readonly mode log="$root/var/log/saxflow-$mode.log"
 export DOCKER_CONFIG="$home/docker" # HOME is not set at boot
 
+token="" token_until=0
 state=booting message="" epoch=0 failures=0 reported_ms=0
 phase=admin not_before_ms=0 peers_ms=0 admin_started_ms=0 admin_seen_ms=0 server_inspected_ms=0
 
 # --- JSON, in one place ------------------------------------------------------------------------
 
 read -r -d '' helper <<'PY' || true
-import datetime, json, pathlib, re, sys, time, urllib.parse
+import json, os, re, sys, time
 
-verb, home = sys.argv[1], pathlib.Path(sys.argv[2])
-args = sys.argv[3:]
+verb, home, *args = sys.argv[1:]
 
 
-def quote(text):
-    return urllib.parse.quote(text, safe="")
+def load(name):
+    with open(os.path.join(home, name), encoding="utf-8") as file:
+        return json.load(file)
 
 
 def text(config, *keys):
@@ -66,23 +67,29 @@ def number(config, key, default=None):
 
 def configuration(worker, hosts):
     """Print what the script needs, one value per line; write the peers' URLs for curl."""
-    config = json.loads((home / "config.json").read_text(encoding="utf-8"))
+    import urllib.parse
+
+    config = load("config.json")
     root = text(config, "storage_root")
     if not re.fullmatch(r"https?://[A-Za-z0-9.:-]+", root):
         sys.exit("saxflow-config: storage_root is no http(s) root")
     bucket, prefix = text(config, "cells_bucket"), text(config, "cell_prefix")
     media = f"{root}/storage/v1/b/%s/o/%s?alt=media"
+    workers = [f"{prefix}/workers/{i}.json" for i in range(int(hosts))]
+
+    def quote(text):
+        return urllib.parse.quote(text, safe="")
+
+    upload = f"{root}/upload/storage/v1/b/{quote(bucket)}/o?uploadType=media&name="
+    print(upload + quote(workers[int(worker)]), flush=True)  # first: a failure can be reported
     source, _, name = text(config, "servable", "uri").removeprefix("gs://").partition("/")
     generation = text(config, "servable", "generation")
     digest = text(config, "servable", "sha256")
     if not generation.isdecimal() or not re.fullmatch("[0-9a-f]{64}", digest):
         sys.exit("saxflow-config: servable needs generation and sha256")
-    workers = [f"{prefix}/workers/{i}.json" for i in range(int(hosts))]
-    target = quote(workers[int(worker)])
     lines = [
         f"{media % (quote(source), quote(name))}&generation={generation}",
         digest,
-        f"{root}/upload/storage/v1/b/{quote(bucket)}/o?uploadType=media&name={target}",
         text(config, "cell"),
         f"{bucket}/{prefix}",
         text(config, "sax_root"),
@@ -96,30 +103,34 @@ def configuration(worker, hosts):
         str(int(1000 * number(config, "server_restart_seconds", 35))),
     ]
     print("\n".join(lines))
-    escape = str(home / "peers").replace("\\", "\\\\").replace('"', '\\"')
+    escape = os.path.join(home, "peers").replace("\\", "\\\\").replace('"', '\\"')
     urls = [media % (quote(bucket), quote(name)) for name in workers]
     pairs = [f'url = "{url}"\noutput = "{escape}/{i}.json"\n' for i, url in enumerate(urls)]
-    (home / "peers.curl").write_text("".join(pairs), encoding="utf-8")
+    with open(os.path.join(home, "peers.curl"), "w", encoding="utf-8") as file:
+        file.write("".join(pairs))
 
 
 def state(worker, name, boot_id, epoch, message, log_file):
     """Print the worker's state object."""
-    log = pathlib.Path(log_file)
-    tail = log.read_bytes()[-4000:].decode(errors="replace") if log.is_file() else ""
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+    try:
+        with open(log_file, "rb") as file:
+            tail = file.read()[-4000:].decode(errors="replace")
+    except OSError:
+        tail = ""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fields = {"worker": int(worker), "state": name, "boot_id": boot_id, "epoch": int(epoch)}
     print(json.dumps({**fields, "time": now, "message": message, "log": tail}))
 
 
 def peers(epoch, stale_seconds):
     """Print the highest epoch of all workers, and how many stand at `epoch`, alive and waiting."""
+    import calendar
+
     known = []
-    for file in (home / "peers").glob("*.json"):
+    for name in os.listdir(os.path.join(home, "peers")):
         try:
-            peer = json.loads(file.read_text(encoding="utf-8"))
-            age = time.time() - datetime.datetime.fromisoformat(
-                peer["time"].replace("Z", "+00:00")
-            ).timestamp()
+            peer = load(os.path.join("peers", name))
+            age = time.time() - calendar.timegm(time.strptime(peer["time"], "%Y-%m-%dT%H:%M:%SZ"))
             known.append((int(peer["epoch"]), peer["state"], age))
         except (ValueError, KeyError, TypeError):
             continue
@@ -149,17 +160,18 @@ attribute() {
     -H 'Metadata-Flavor: Google' "$metadata/instance/$1"
 }
 
-access_token() {
+# need_token: sets token, which the metadata server renews long before it ends
+need_token() {
   local answer pattern='"access_token" *: *"([^"]+)"'
+  if ((SECONDS < token_until)); then return 0; fi
   answer="$(attribute service-accounts/default/token)"
   [[ "$answer" =~ $pattern ]]
-  printf '%s' "${BASH_REMATCH[1]}"
+  token="${BASH_REMATCH[1]}" token_until="$((SECONDS + 120))"
 }
 
 # storage CURL-ARGUMENT... : the token never stands on a command line
 storage() {
-  local token
-  token="$(access_token)"
+  need_token
   curl -fsS --retry-all-errors --retry-delay 1 \
     -K <(printf 'header = "Authorization: Bearer %s"\n' "$token") "$@"
 }
@@ -198,7 +210,10 @@ on_error() {
   say "line $1: $2: exit code $code"
   curl -fsS --max-time 5 -X PUT -H 'Metadata-Flavor: Google' --data failed -o /dev/null \
     "$metadata/instance/guest-attributes/saxflow/state"
-  if [[ -n "${upload_url:-}" ]]; then
+  if [[ -z "$upload_url" && -s "$home/config.values" ]]; then
+    read -r upload_url <"$home/config.values"
+  fi
+  if [[ -n "$upload_url" ]]; then
     failures=0
     report failed "startup.sh $mode failed at line $1 with exit code $code: ${2%%$'\n'*}"
   fi
@@ -226,9 +241,10 @@ load() {
   [[ "$worker" =~ ^[0-9]+$ && "$address" =~ ^[0-9.]+$ ]]
   boot_id="$(<"$root/proc/sys/kernel/random/boot_id")"
   mkdir -p "$home/peers"
+  rm -f "$home/config.values"
   python configuration "$worker" "$hosts" >"$home/config.values"
   mapfile -t values <"$home/config.values"
-  servable_url="${values[0]}" servable_sha256="${values[1]}" upload_url="${values[2]}"
+  upload_url="${values[0]}" servable_url="${values[1]}" servable_sha256="${values[2]}"
   cell="${values[3]}" gsbucket="${values[4]}" sax_root="${values[5]}"
   admin_image="${values[6]}" server_image="${values[7]}"
   chip="${values[8]}" topology="${values[9]}"
@@ -288,11 +304,14 @@ fetch_servable() {
 }
 
 docker_login() {
-  local image registry
+  local image registry done=""
   for image in "$admin_image" "$server_image"; do
     registry="${image%%/*}"
+    if [[ "$registry" == "$done" ]]; then continue; fi
     if [[ "$registry" == *.pkg.dev || "$registry" == gcr.io || "$registry" == *.gcr.io ]]; then
-      access_token | docker login -u oauth2accesstoken --password-stdin "https://$registry"
+      need_token
+      docker login -u oauth2accesstoken --password-stdin "https://$registry" <<<"$token"
+      done="$registry"
     fi
   done
 }

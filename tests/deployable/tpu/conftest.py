@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from saxflow import bundled
+from saxflow.errors import NotFoundError
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.local.clock import RealClock
 from saxflow.local.faults import Faults
@@ -21,6 +24,7 @@ from saxflow.local.storage.server import StorageServer
 from saxflow.local.vm.launcher import AddressClaim, VirtualMachine, VmPaths
 from saxflow.local.vm.metadata import tpu_leaves
 
+T = TypeVar("T")
 PREFIX = "tiny/abc-a1"
 ADMIN = "us-docker.pkg.dev/p/r/sax-admin@sha256:" + "a" * 64
 SERVER = "us-docker.pkg.dev/p/r/sax-model-server@sha256:" + "b" * 64
@@ -100,18 +104,26 @@ class Cell:
 
     def state(self, worker: int = 0) -> dict[str, Any] | None:
         uri = Uri("cells", f"{PREFIX}/workers/{worker}.json")
-        if self.objects.stat(uri) is None:
+        try:
+            return self.objects.read_json(uri)[0]
+        except NotFoundError:  # not there yet, or overwritten between look and read
             return None
-        return self.objects.read_json(uri)[0]
 
     def await_state(
         self, wanted: Callable[[dict[str, Any]], bool], worker: int = 0, seconds: float = 20.0
     ) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            state = self.state(worker)
+            return state if state is not None and wanted(state) else None
+
+        return self.await_value(look, worker, seconds)
+
+    def await_value(self, look: Callable[[], T | None], worker: int = 0, seconds: float = 20) -> T:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            state = self.state(worker)
-            if state is not None and wanted(state):
-                return state
+            value = look()
+            if value:
+                return value
             time.sleep(0.05)
         raise AssertionError(f"worker {worker}: {self.state(worker)}\n{self.logs(worker)}")
 
@@ -131,6 +143,17 @@ class Cell:
     def record(self, name: str, worker: int = 0) -> dict[str, Any]:
         directory = self.machines[worker].paths.host / "containers"
         return json.loads((directory / f"{name}.json").read_text())
+
+    def started(self, name: str, worker: int = 0) -> dict[str, Any] | None:
+        """As `container`, None while there is none or its log has no line yet."""
+        try:
+            return self.container(name, worker)
+        except (OSError, IndexError):
+            return None
+
+    def crash(self, name: str, worker: int = 0) -> None:
+        """Kill a container's own process from outside."""
+        os.kill(self.container(name, worker)["pid"], signal.SIGKILL)
 
     def close(self) -> None:
         for machine in self.machines:
@@ -156,3 +179,8 @@ def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
     cell.close()
     client.close()
     server.stop()
+
+
+@pytest.fixture
+def broken_image() -> str:
+    return BROKEN

@@ -2,9 +2,235 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 
-def test_worker_becomes_ready(cell):
+import pytest
+
+from saxflow import bundled
+
+
+def test_scripts_pass_shellcheck():
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    scripts = [str(bundled.path(f"tpu/{name}.sh")) for name in ("bootstrap", "startup")]
+    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "startup"])
+def test_scripts_obey_the_rules_of_a_vm(name):
+    text = bundled.text(f"tpu/{name}.sh")
+    code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    assert "set -Eeuo pipefail" in code
+    for word in ("sudo", "localhost", "eval ", "apt-get", "publish"):
+        assert word not in code
+    assert len(text.encode()) < 64 * 1024
+
+
+def test_single_worker_becomes_ready(cell):
     cell.boot(cell.config())
     state = cell.ready()
-    assert state["worker"] == 0
-    assert state["epoch"] == 1
+    assert {k: state[k] for k in ("worker", "epoch", "state")} == {
+        "worker": 0,
+        "epoch": 1,
+        "state": "ready",
+    }
+    boot_id = cell.machines[0].paths.root / "proc/sys/kernel/random/boot_id"
+    assert state["boot_id"] == boot_id.read_text().strip()
+    assert "sax-model-server" in state["log"]
+
+
+def test_containers_get_the_roots_of_this_attempt_only(cell):
+    cell.boot(cell.config())
+    cell.ready()
+    admin, server = cell.container("sax-admin"), cell.container("sax-model-server")
+    assert admin["env"]["GSBUCKET"] == "cells/tiny/abc-a1"
+    assert admin["env"]["SAX_CELL"] == "/sax/test"
+    assert admin["env"]["PORT"] == "10000"
+    assert server["env"]["SAX_ROOT"] == "gs://cells/tiny/abc-a1/sax-root"
+    assert server["args"] == [
+        "--sax_cell=/sax/test",
+        "--port=10001",
+        "--platform_chip=tpuv5e",
+        "--platform_topology=4",
+        "--host_ordinal=0",
+    ]
+    mounts = json.loads(server["env"]["SAXFLOW_CONTAINER_MOUNTS"])
+    servable = Path(mounts["/etc/saxflow"]) / "servable.json"
+    assert json.loads(servable.read_text()) == {"class": "Llama"}
+    record = cell.record("sax-model-server")
+    assert record["privileged"]
+    assert record["network"] == "host"
+    assert len(record["extra_hosts"]) <= 1
+
+
+def test_transparent_huge_pages_are_on_and_stale_locks_gone(cell):
+    cell.boot(cell.config())
+    cell.ready()
+    root = cell.machines[0].paths.root
+    assert (root / "sys/kernel/mm/transparent_hugepage/enabled").read_text() == "always\n"
+    (root / "tmp/libtpu_lockfile").touch()
+    cell.machines[0].reset()
+    cell.await_state(lambda s: s["epoch"] == 2 and s["state"] == "ready")
+    assert not (root / "tmp/libtpu_lockfile").exists()
+
+
+def test_second_boot_is_a_new_epoch_with_a_new_boot_id_and_a_new_admin_port(cell):
+    cell.boot(cell.config())
+    first = cell.ready()
+    cell.machines[0].reset()
+    second = cell.await_state(lambda s: s["state"] == "ready" and s["boot_id"] != first["boot_id"])
+    assert second["epoch"] == 2
+    assert cell.container("sax-admin")["env"]["PORT"] == "10010"
+
+
+def test_script_run_again_by_hand_within_one_boot_converges(cell):
+    cell.boot(cell.config())
+    cell.ready()
+    host = cell.machines[0].paths.host
+    config = json.loads((host / "machine.json").read_text())
+    metadata_host = cell.container("sax-admin")["env"]["GCE_METADATA_HOST"]
+    subprocess.run(
+        ["/bin/bash", str(host / "startup-script")],
+        env={
+            "PATH": f"{host / 'bin'}:/usr/bin:/bin",
+            "SAXFLOW_VM_ROOT": config["root"],
+            "SAXFLOW_VM_CONTROL": str(host / "control.sock"),
+            "GCE_METADATA_HOST": metadata_host,
+        },
+        check=True,
+        capture_output=True,
+    )
+    assert cell.await_state(lambda s: s["epoch"] == 2 and s["state"] == "ready")
+
+
+def test_dead_admin_comes_back_on_the_next_port_and_the_server_stays(cell):
+    cell.boot(cell.config())
+    cell.ready()
+    server = cell.record("sax-model-server")["id"]
+    cell.crash("sax-admin")
+    cell.await_value(lambda: _admin_port(cell) == "10010")
+    assert cell.record("sax-model-server")["id"] == server
+    assert cell.ready()["epoch"] == 1
+
+
+def _admin_port(cell):
+    admin = cell.started("sax-admin")
+    return admin["env"]["PORT"] if admin else None
+
+
+def test_dead_model_server_comes_back_after_the_pause_as_a_new_epoch(cell):
+    cell.boot(cell.config(server_restart_seconds=2))
+    cell.ready()
+    admin = cell.record("sax-admin")["id"]
+    cell.crash("sax-model-server")
+    waiting = cell.await_state(lambda s: s["state"] == "server" and s["epoch"] == 2)
+    assert "exit code 137" in waiting["message"]
+    cell.await_state(lambda s: s["state"] == "ready" and s["epoch"] == 2)
+    assert cell.record("sax-admin")["id"] == admin
+
+
+def test_server_that_never_listens_is_reported_failed_with_its_log(cell, broken_image):
+    config = cell.config()
+    config["images"]["model_server"] = broken_image
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed", seconds=40)
+    assert "exit code 9 before it listened, 3 times in a row" in state["message"]
+    assert '"role": "broken"' in state["log"]
+
+
+def test_heartbeat_refreshes_the_state_object(cell):
+    cell.boot(cell.config(heartbeat_seconds=0.5))
+    first = cell.ready()["time"]
+    assert cell.await_state(lambda s: s["time"] > first)["state"] == "ready"
+
+
+def test_all_model_servers_start_together_and_restart_together(cell):
+    cell.boot(cell.config(), hosts=4)
+    epochs = {cell.ready(worker)["epoch"] for worker in range(4)}
+    assert len(epochs) == 1
+    assert [cell.container("sax-model-server", w)["args"][-1] for w in range(4)] == [
+        f"--host_ordinal={w}" for w in range(4)
+    ]
+    assert all(cell.started("sax-admin", w) is None for w in (1, 2, 3))
+    admin = cell.record("sax-admin")["id"]
+    cell.crash("sax-model-server", 2)
+    again = {
+        cell.await_state(lambda s: s["state"] == "ready" and s["epoch"] not in epochs, w)["epoch"]
+        for w in range(4)
+    }
+    assert len(again) == 1
+    assert cell.record("sax-admin")["id"] == admin
+
+
+def test_servers_wait_until_every_worker_has_pulled(cell):
+    cell.boot(cell.config(), hosts=4)
+    cell.machines[3].power_off()
+    cell.await_state(lambda s: s["state"] == "server", 0)
+    cell.await_state(lambda s: s["state"] == "server", 1)
+    assert cell.started("sax-model-server", 0) is None
+    cell.machines[3].power_on()
+    assert cell.ready(0)
+    assert cell.ready(3)
+
+
+def test_missing_image_is_reported_failed(cell):
+    config = cell.config()
+    config["images"]["admin"] = "us-docker.pkg.dev/p/r/sax-admin@sha256:" + "0" * 64
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "could not be pulled" in state["message"]
+    assert "manifest unknown" in state["log"]
+
+
+def test_servable_with_another_digest_is_reported_failed(cell):
+    config = cell.config()
+    config["servable"]["sha256"] = "0" * 64
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "servable.json does not have the digest of the plan" in state["message"]
+
+
+def test_startup_script_with_another_digest_is_never_run(cell):
+    config = cell.config()
+    config["startup"]["sha256"] = "0" * 64
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "could not be fetched and checked" in state["message"]
+    assert not (cell.machines[0].paths.root / "var/lib/saxflow/startup.sh").exists()
+
+
+def test_incomplete_configuration_is_reported_by_name(cell):
+    config = cell.config()
+    del config["chip"]
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "saxflow-config: chip must be a text of one line" in state["log"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["$(touch {marker})", "`touch {marker}`", "'; touch {marker}; '", '"; touch {marker}; "'],
+)
+def test_shell_text_in_values_stays_text(cell, tmp_path, hostile):
+    marker = tmp_path / "pwned"
+    value = hostile.format(marker=marker)
+    cell.boot(cell.config(cell=f"/sax/{value}", sax_root=value, chip=value, topology=value))
+    cell.ready()
+    server = cell.container("sax-model-server")
+    assert f"--platform_chip={value}" in server["args"]
+    assert f"--sax_cell=/sax/{value}" in server["args"]
+    assert server["env"]["SAX_ROOT"] == value
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cell", "/sax/test\n--privileged"), ("images", {"admin": "--help", "model_server": "x"})],
+)
+def test_values_that_could_become_options_are_refused(cell, field, value):
+    cell.boot(cell.config(**{field: value}))
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "saxflow-config: " in state["log"]
