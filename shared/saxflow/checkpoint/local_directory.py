@@ -38,7 +38,7 @@ class LocalDirectory:
     def entries(self, prefix: str = "", *, recursive: bool = True) -> dict[str, Entry]:
         top = self.root / prefix.rpartition("/")[0]
         found: dict[str, Entry] = {}
-        with _translated(str(top)), suppress(FileNotFoundError, NotADirectoryError):
+        with translated(str(top)), suppress(FileNotFoundError, NotADirectoryError):
             for name, status in _walk(top, recursive):
                 relative = os.path.relpath(name, self.root)
                 if relative.startswith(prefix):
@@ -46,14 +46,14 @@ class LocalDirectory:
         return dict(sorted(found.items()))
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
-        with _translated(self._name(name)):
+        with translated(self._name(name)):
             descriptor = self._descriptor(name)
             if size is None:
                 size = max(os.fstat(descriptor).st_size - start, 0)
             return os.pread(descriptor, size, start)
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
-        with _translated(self._name(name)):
+        with translated(self._name(name)):
             descriptor = self._descriptor(name)
             done = 0
             while done < len(buffer):
@@ -73,7 +73,7 @@ class LocalDirectory:
         self._replace(name, [data])
 
     def delete(self, name: str) -> None:
-        with _translated(self._name(name)):
+        with translated(self._name(name)):
             self._forget(name)
             (self.root / name).unlink(missing_ok=True)
 
@@ -98,7 +98,7 @@ class LocalDirectory:
         final = self.root / name
         own = f".{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}"
         temporary = final.with_name(final.name + own)
-        with _translated(self._name(name)):
+        with translated(self._name(name)):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write(temporary, data)
@@ -146,7 +146,12 @@ def _write(path: Path, data: Sequence[Buffer]) -> None:
 
 
 @contextmanager
-def _translated(what: str) -> Generator[None]:
+def translated(what: str) -> Generator[None]:
+    """Re-raise what the operating system refuses as saxflow's own errors.
+
+    Args:
+        what: names the file, starts the message.
+    """
     try:
         yield
     except FileNotFoundError as error:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from saxflow.checkpoint.digest import crc32c
-from saxflow.checkpoint.directory import Directory, crc32c_text
+from saxflow.checkpoint.directory import Buffer, Directory, crc32c_text, crc32c_value
 from saxflow.checkpoint.encode import encode
 from saxflow.checkpoint.matrices import Matrix, Part
 from saxflow.conversion import kernels
@@ -37,6 +37,11 @@ class Written:
     name: str
     size_bytes: int
     crc32c: str
+
+    @classmethod
+    def of(cls, name: str, data: Buffer) -> Written:
+        """Describe an object by its content."""
+        return cls(name, len(data), crc32c_text(crc32c(data)))
 
 
 @dataclass(frozen=True)
@@ -262,9 +267,9 @@ class _Worker:
 
     def _write(self, chunk: Chunk, array: kernels.Array) -> Written:
         data = encode(array, self._options.dtype, self._options.compressor)
-        crc = crc32c(data)
-        self._target.create(f"{STEP_DIRECTORY}/{chunk.name}", [data], crc)
-        return Written(chunk.name, len(data), crc32c_text(crc))
+        written = Written.of(chunk.name, data)
+        self._target.create(f"{STEP_DIRECTORY}/{chunk.name}", [data], crc32c_value(written.crc32c))
+        return written
 
 
 class BlockReader:

@@ -106,6 +106,12 @@ def owned_chunks(source: Source, spec: Spec, share: Share) -> list[layout.Chunk]
     return [chunk for chunk, owner in zip(chunks, owners, strict=True) if owner == share.index]
 
 
+def owned_bytes(source: Source, spec: Spec, share: Share) -> int:
+    """Return the bytes of a Task's chunks before compression."""
+    itemsize = layout.itemsize_of(spec.dtype)
+    return sum(chunk.size_bytes(itemsize) for chunk in owned_chunks(source, spec, share))
+
+
 def plan_jobs(
     chunks: Sequence[layout.Chunk], source: Source, spec: Spec, job_bytes: int
 ) -> list[Job]:

@@ -1,0 +1,256 @@
+"""`saxflow convert`: a whole conversion into a directory of one's own, from reuse to root marker.
+
+On a local disk everything happens in `DST/.partial` under a lock and is renamed when complete, so
+`DST/checkpoint_00000000` exists only whole. In Cloud Storage, where nothing can be renamed, a
+create-only claim binds DST to one fingerprint, and readers wait for the root marker.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from saxflow import layout
+from saxflow.checkpoint.digest import crc32c
+from saxflow.checkpoint.directory import Directory
+from saxflow.checkpoint.local_directory import LocalDirectory
+from saxflow.checkpoint.matrices import Source
+from saxflow.conversion.digests import check_unchanged
+from saxflow.conversion.engine import Written
+from saxflow.conversion.partial import Partial
+from saxflow.conversion.report import REPORT, Spec, compose, read_report
+from saxflow.conversion.task import (
+    DEFAULT_MAX_MEMORY,
+    Ends,
+    Progress,
+    Share,
+    TaskResult,
+    existing_objects,
+    peak_rss_bytes,
+    run_task,
+)
+from saxflow.errors import InputError, IntegrityError
+
+CLAIM = "claim.json"
+PREFIX = f"{layout.STEP_DIRECTORY}/"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What to convert, where to, and how."""
+
+    files: Directory
+    source: Source
+    target: Directory
+    spec: Spec
+    share: Share = field(default_factory=Share)
+    max_memory: int = DEFAULT_MAX_MEMORY
+    overwrite: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the result."""
+        return self.spec.fingerprint(self.source)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it.
+
+    Args:
+        checkpoint: the step directory.
+        complete: whether every Task's chunks exist and the root marker is written.
+        reused: whether it existed already and nothing was read.
+        result: what this Task did, None when reused.
+    """
+
+    checkpoint: str
+    complete: bool
+    reused: bool
+    result: TaskResult | None = None
+
+
+def convert(work: Conversion, on_progress: Callable[[Progress], None] = lambda _: None) -> Outcome:
+    """Convert, resume or reuse.
+
+    Raises:
+        InputError: DST holds a conversion of something else and `overwrite` is not set.
+        BusyError: another process converts into DST.
+        IntegrityError: DST holds a committed checkpoint that is damaged.
+        WeightsError: the source cannot be converted.
+    """
+    if is_reusable(work):
+        return Outcome(_checkpoint(work), complete=True, reused=True)
+    if isinstance(work.target, LocalDirectory):
+        return _convert_locally(work, work.target, on_progress)
+    return _convert_remotely(work, on_progress)
+
+
+def is_reusable(work: Conversion) -> bool:
+    """Return whether DST holds this very checkpoint, committed; reads no weights.
+
+    Raises:
+        InputError: it holds another one and `overwrite` is not set.
+        IntegrityError: objects of a committed checkpoint are missing or have another size.
+    """
+    report = read_report(work.target)
+    if report is None or work.overwrite:
+        return False
+    _require_same(work, report.fingerprint)
+    listed = {n.removeprefix(PREFIX): e for n, e in work.target.entries(PREFIX).items()}
+    for name, one in report.objects.items():
+        if name not in listed or listed[name].size_bytes != one.size_bytes:
+            state = "is missing" if name not in listed else "has another size"
+            raise IntegrityError(
+                f"{work.target.uri} is committed, but {PREFIX}{name} {state};"
+                " convert again with --overwrite"
+            )
+    return layout.MARKERS[-1] in listed
+
+
+def _convert_locally(
+    work: Conversion, target: LocalDirectory, on_progress: Callable[[Progress], None]
+) -> Outcome:
+    with Partial(target.root, work.fingerprint, work.share, overwrite=work.overwrite) as partial:
+        if partial.renamed:
+            partial.finish()
+            return Outcome(_checkpoint(work), complete=True, reused=True)
+        with LocalDirectory(partial.folder) as inside:
+            result = _run(work, inside, on_progress)
+            complete = _complete_locally(work, partial, inside, result)
+    return Outcome(_checkpoint(work), complete, reused=False, result=result)
+
+
+def _complete_locally(
+    work: Conversion, partial: Partial, inside: LocalDirectory, result: TaskResult
+) -> bool:
+    """Commit when every Task's objects are there; the last Task to end does it."""
+    with partial.committing() as first:
+        if not first:
+            return True
+        objects = _all_objects(work, inside, result)
+        if objects is None:
+            return False
+        for marker in layout.MARKERS[:-1]:
+            inside.overwrite(PREFIX + marker, _marker(work))
+        inside.overwrite(REPORT, _report(work, objects, result))
+        partial.rename()
+        partial.finish()
+        return True
+
+
+def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None]) -> Outcome:
+    if work.overwrite:
+        _clear(work.target)
+    _claim(work)
+    result = _run(work, work.target, on_progress)
+    objects = _all_objects(work, work.target, result)
+    if objects is None:
+        return Outcome(_checkpoint(work), complete=False, reused=False, result=result)
+    _reject_strangers(work)
+    report = _report(work, objects, result)
+    work.target.overwrite(REPORT, report)
+    text = _marker(work)
+    for marker in layout.MARKERS:
+        work.target.create(PREFIX + marker, [text], crc32c(text))
+    return Outcome(_checkpoint(work), complete=True, reused=False, result=result)
+
+
+def _run(
+    work: Conversion, target: Directory, on_progress: Callable[[Progress], None]
+) -> TaskResult:
+    result = run_task(
+        Ends(work.files, target),
+        work.source,
+        work.spec,
+        work.share,
+        max_memory=work.max_memory,
+        on_progress=on_progress,
+    )
+    check_unchanged(work.files, work.source)
+    return result
+
+
+def _all_objects(
+    work: Conversion, target: Directory, result: TaskResult
+) -> Sequence[Written] | None:
+    """Return every object of the checkpoint, None while other Tasks have not ended."""
+    if work.share.count == 1:
+        return result.objects
+    dims, spec = work.source.dimensions, work.spec
+    chunks = list(layout.all_chunks(dims, spec.dtype, spec.mesh))
+    existing = existing_objects(target, chunks, spec)
+    if len(existing) < len(chunks):
+        return None
+    documents = layout.documents(dims, spec.dtype, spec.mesh, spec.compressor)
+    listed = target.entries(PREFIX)
+    if any(PREFIX + name not in listed for name in documents):
+        return None
+    return [*existing.values(), *(Written.of(n, data) for n, data in documents.items())]
+
+
+def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) -> bytes:
+    figures: Mapping[str, object] = {
+        "bytes_read": result.bytes_read,
+        "bytes_written": result.bytes_written,
+        "bytes_resumed": result.bytes_resumed,
+        "clamped": dict(result.clamped),
+        "seconds": round(result.seconds, 3),
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    return compose(
+        work.source,
+        work.files.uri,
+        work.spec,
+        tasks=work.share.count,
+        objects=objects,
+        figures=figures,
+    )
+
+
+def _claim(work: Conversion) -> None:
+    """Bind a prefix in Cloud Storage to one fingerprint before anything is written."""
+    text = json.dumps({"fingerprint": work.fingerprint}).encode()
+    try:
+        work.target.create(CLAIM, [text], crc32c(text))
+    except IntegrityError:
+        _require_same(work, str(json.loads(work.target.read(CLAIM))["fingerprint"]))
+
+
+def _require_same(work: Conversion, found: str) -> None:
+    if found != work.fingerprint:
+        raise InputError(
+            f"{work.target.uri} holds a conversion with fingerprint {found}, this one has"
+            f" {work.fingerprint} (other weights, dtype or mesh); choose another directory or"
+            " give --overwrite"
+        )
+
+
+def _clear(target: Directory) -> None:
+    """Delete a conversion, the root marker first, so that nobody reads what is going."""
+    names = [name for name in target.entries() if _is_ours(name)]
+    for name in sorted(names, key=lambda name: name != PREFIX + layout.MARKERS[-1]):
+        target.delete(name)
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIX) or name in (REPORT, CLAIM)
+
+
+def _reject_strangers(work: Conversion) -> None:
+    dims, spec = work.source.dimensions, work.spec
+    planned = {o.name for o in layout.objects(dims, spec.dtype, spec.mesh, spec.compressor)}
+    for name in work.target.entries(PREFIX):
+        if name.removeprefix(PREFIX) not in {*planned, *layout.MARKERS}:
+            raise IntegrityError(
+                f"{work.target.uri}/{name} does not belong to this checkpoint; give --overwrite"
+            )
+
+
+def _marker(work: Conversion) -> bytes:
+    return layout.marker_text(_checkpoint(work)).encode()
+
+
+def _checkpoint(work: Conversion) -> str:
+    return f"{work.target.uri.rstrip('/')}/{layout.STEP_DIRECTORY}"
