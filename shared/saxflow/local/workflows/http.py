@@ -367,7 +367,7 @@ class _Pool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
-        self._tls = ssl.create_default_context()
+        self._tls: ssl.SSLContext | None = None
 
     def take(self, parts: SplitResult) -> tuple[http.client.HTTPConnection, bool]:
         """Return a connection, and whether it has been used before."""
@@ -384,6 +384,7 @@ class _Pool:
     def _new(self, parts: SplitResult) -> http.client.HTTPConnection:
         host = parts.hostname or ""
         if parts.scheme == "https":
+            self._tls = self._tls or ssl.create_default_context()
             return http.client.HTTPSConnection(host, parts.port, context=self._tls)
         return http.client.HTTPConnection(host, parts.port)
 

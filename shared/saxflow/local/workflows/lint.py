@@ -53,10 +53,16 @@ def check(source: str) -> list[Problem]:
         workflow = parse_workflow(source)
     except SourceError as error:
         return list(error.problems)
-    problems = [*_yaml_traps(root, "")]
+    problems = [*check_references(workflow), *_yaml_traps(root, "")]
     for routine in workflow.routines.values():
-        problems += _Linter(workflow, routine).check()
+        problems += _Linter(workflow, routine).variables()
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+
+
+def check_references(workflow: Workflow) -> list[Problem]:
+    """Return what a deployment refuses: jumps, functions and arguments that lead nowhere."""
+    routines = workflow.routines.values()
+    return [problem for routine in routines for problem in _Linter(workflow, routine).references()]
 
 
 def _yaml_traps(node: Node, path: str) -> Iterator[Problem]:
@@ -85,10 +91,13 @@ class _Linter:
         self._variables = {use.name for use in self._flow.writes}
         self._step = ""
 
-    def check(self) -> list[Problem]:
+    def references(self) -> list[Problem]:
         if self._routine.name in FUNCTIONS or self._routine.name in _RESERVED_STEPS:
             self._report(self._routine.mark, f"{self._routine.name!r} is a reserved name")
         self._steps(self._routine.steps, frozenset(), loop=False)
+        return self._problems
+
+    def variables(self) -> list[Problem]:
         for use in self._flow.unassigned():
             if not self._is_known(use.name):
                 self._report_use(use, f"variable {use.name!r} is read before it is assigned")

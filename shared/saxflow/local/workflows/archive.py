@@ -1,0 +1,49 @@
+"""Keep messages of a service as JSON files below a directory, one per resource name.
+
+A file is replaced as a whole, so a reader after a crash finds the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Archive:
+    """Records by resource name (`projects/p/locations/l/workflows/w`).
+
+    Args:
+        root: directory; made when it is first needed.
+        filename: of the record within the resource's directory.
+    """
+
+    def __init__(self, root: Path, filename: str) -> None:
+        self._root = root
+        self._filename = filename
+
+    def path(self, name: str) -> Path:
+        """Return the file of a resource."""
+        return self._root / name / self._filename
+
+    def put(self, name: str, record: Record) -> None:
+        """Write or replace a record."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+        partial.replace(path)
+
+    def remove(self, name: str) -> None:
+        """Forget a resource and everything below it."""
+        shutil.rmtree(self._root / name, ignore_errors=True)
+
+    def load(self) -> Iterator[Record]:
+        """Yield every record, in the order of names."""
+        for path in sorted(self._root.rglob(self._filename)):
+            yield json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,363 @@
+"""ExecutionsService: run workflows in threads and keep what became of them.
+
+The real service carries an Execution across its own restarts; this one cannot, and says so: what was
+running when the embedded cloud went down is FAILED when it comes up again.
+
+Source: google/cloud/workflows/executions/v1/executions.proto
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.api_core import exceptions
+from google.cloud import workflows_v1
+from google.cloud.workflows import executions_v1
+from google.protobuf import json_format
+
+from saxflow.local.clock import Clock
+from saxflow.local.http import Handler, Request, Response, json_response
+from saxflow.local.messages import copied, since, timestamp
+from saxflow.local.paging import page
+from saxflow.local.rpc.operations import plain
+from saxflow.local.workflows.archive import Archive
+from saxflow.local.workflows.callbacks import MOUNT, ExecutionCallbacks
+from saxflow.local.workflows.definitions import WorkflowsService
+from saxflow.local.workflows.failures import Cancelled, Value, WorkflowFailure, failure
+from saxflow.local.workflows.http import HttpClient
+from saxflow.local.workflows.interpreter import Run
+from saxflow.local.workflows.listing import ordered, parse_filter
+from saxflow.local.workflows.parser import parse_workflow
+from saxflow.local.workflows.records import (
+    basic_view,
+    check_labels,
+    checked_argument,
+    environment,
+    error_of,
+    from_record,
+    started,
+)
+from saxflow.local.workflows.runtime import Cancellation, Runtime
+from saxflow.local.workflows.values import to_json
+
+MAX_ACTIVE = 500
+
+State = executions_v1.Execution.State
+
+_RUNNING = (State.ACTIVE, State.QUEUED)
+_RESTARTED: Value = {"message": "local cloud restarted", "tags": ["SystemError"]}
+_JOIN_SECONDS = 5.0
+
+
+@dataclass
+class _Live:
+    """An Execution that has not ended."""
+
+    definition: workflows_v1.Workflow
+    run: Run
+    callbacks: ExecutionCallbacks
+    cancellation: Cancellation
+    thread: threading.Thread | None = None
+
+
+@dataclass
+class _Shelf:
+    """All Executions by name, oldest first, and the ones that run."""
+
+    known: dict[str, executions_v1.Execution] = field(
+        default_factory=dict[str, executions_v1.Execution]
+    )
+    live: dict[str, _Live] = field(default_factory=dict[str, _Live])
+    queue: list[str] = field(default_factory=list[str])
+
+
+class ExecutionsService:
+    """The Executions of one embedded cloud.
+
+    Args:
+        workflows: where definitions are.
+        data: directory where Executions are kept; the same that `workflows` has.
+        clock: all time that workflows see.
+        http: makes their requests; its `hosts` lead Google's roots to local ones.
+        rest_root: returns the URL of the REST server, for callback URLs.
+        max_active: more Executions than this wait as QUEUED.
+    """
+
+    def __init__(
+        self,
+        workflows: WorkflowsService,
+        data: Path,
+        clock: Clock,
+        http: HttpClient,
+        *,
+        rest_root: Callable[[], str] = str,
+        max_active: int = MAX_ACTIVE,
+    ) -> None:
+        self._workflows = workflows
+        self._data = data
+        self._archive = Archive(data, "execution.json")
+        self._clock = clock
+        self._http = http
+        self._rest_root = rest_root
+        self._max_active = max_active
+        self._changed = threading.Condition()
+        self._shelf = _Shelf()
+        self._stopping = False
+        workflows.on_delete.append(self._forget)
+        self._load()
+
+    # the API
+
+    def create_execution(
+        self, request: executions_v1.CreateExecutionRequest
+    ) -> executions_v1.Execution:
+        """Start an Execution, or queue it when too many run.
+
+        Raises:
+            NotFound: there is no such workflow.
+            InvalidArgument: an argument that is not JSON or too long, or bad labels.
+        """
+        definition = self._workflows.current(request.parent)
+        argument = checked_argument(request.execution.argument)
+        check_labels(request.execution.labels)
+        execution = executions_v1.Execution(
+            name=f"{request.parent}/executions/{uuid.uuid4()}",
+            start_time=timestamp(self._clock.now()),
+            argument=request.execution.argument or "null",
+            labels=request.execution.labels,
+            call_log_level=request.execution.call_log_level,
+            workflow_revision_id=definition.revision_id,
+            state=State.QUEUED,
+        )
+        with self._changed:
+            self._shelf.known[execution.name] = execution
+            self._shelf.live[execution.name] = self._prepare(execution.name, definition, argument)
+            self._shelf.queue.append(execution.name)
+            self._save(execution)
+            self._admit()
+            return self._seen(execution)
+
+    def get_execution(self, request: executions_v1.GetExecutionRequest) -> executions_v1.Execution:
+        """Return an Execution, in full unless BASIC is asked for.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        with self._changed:
+            execution = self._seen(self._known(request.name))
+        basic = request.view == executions_v1.ExecutionView.BASIC
+        return basic_view(execution) if basic else execution
+
+    def list_executions(
+        self, request: executions_v1.ListExecutionsRequest
+    ) -> executions_v1.ListExecutionsResponse:
+        """Return the Executions of a workflow, the newest first, BASIC unless FULL is asked for.
+
+        Raises:
+            NotFound: there is no such workflow.
+            InvalidArgument: a filter or order that is not understood.
+        """
+        self._workflows.current(request.parent)
+        wanted = parse_filter(request.filter)
+        prefix = f"{request.parent}/executions/"
+        with self._changed:
+            matching = [
+                self._seen(execution)
+                for name, execution in self._shelf.known.items()
+                if name.startswith(prefix) and wanted(execution)
+            ]
+        found, token = page(
+            ordered(matching, request.order_by), request.page_size, request.page_token
+        )
+        full = request.view == executions_v1.ExecutionView.FULL
+        return executions_v1.ListExecutionsResponse(
+            executions=found if full else [basic_view(each) for each in found],
+            next_page_token=token,
+        )
+
+    def cancel_execution(
+        self, request: executions_v1.CancelExecutionRequest
+    ) -> executions_v1.Execution:
+        """Cancel an Execution; it takes no further step.
+
+        Raises:
+            NotFound: there is none of this name.
+            FailedPrecondition: it has ended.
+        """
+        with self._changed:
+            execution = self._known(request.name)
+            if execution.state not in _RUNNING:
+                raise exceptions.FailedPrecondition(
+                    f"Execution {request.name} has already ended as {execution.state.name}"
+                )
+            live = self._shelf.live[request.name]
+            self._end(execution, State.CANCELLED)
+            cancelled = self._seen(execution)
+        live.cancellation.cancel()
+        return cancelled
+
+    # the embedded cloud's own
+
+    def wait(self, name: str, timeout_seconds: float) -> executions_v1.Execution:
+        """Return an Execution once it has ended, or as it is after the timeout.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._known(name).state not in _RUNNING, timeout_seconds)
+            return self._seen(self._known(name))
+
+    def callback_handler(self) -> Handler:
+        """Return the HTTP handler to mount at `callbacks.MOUNT`."""
+        return self._callback
+
+    def stop(self) -> None:
+        """Stop every Execution without ending it: after a restart they count as failed."""
+        with self._changed:
+            self._stopping = True
+            self._shelf.queue.clear()
+            running = list(self._shelf.live.values())
+        for live in running:
+            live.cancellation.cancel()
+        for live in running:
+            if live.thread is not None:
+                live.thread.join(_JOIN_SECONDS)
+
+    def _callback(self, request: Request) -> Response:
+        name, _, callback = request.path.removeprefix(f"{MOUNT}/v1/").partition("/callbacks/")
+        with self._changed:
+            live = self._shelf.live.get(name)
+        if live is None:
+            return json_response(404, {"error": {"code": 404, "message": "callback not found"}})
+        return live.callbacks.deliver(callback, request)
+
+    def _load(self) -> None:
+        loaded = [from_record(record) for record in self._archive.load()]
+        with self._changed:
+            for execution in sorted(loaded, key=started):
+                self._shelf.known[execution.name] = execution
+                if execution.state in _RUNNING:
+                    execution.error = error_of(WorkflowFailure(_RESTARTED))
+                    self._end(execution, State.FAILED)
+
+    def _known(self, name: str) -> executions_v1.Execution:
+        execution = self._shelf.known.get(name)
+        if execution is None:
+            raise exceptions.NotFound(f"Execution '{name}' was not found")
+        return execution
+
+    def _seen(self, execution: executions_v1.Execution) -> executions_v1.Execution:
+        """Return a copy as clients see it now, with the steps that are running."""
+        seen = copied(execution)
+        live = self._shelf.live.get(execution.name)
+        if live is not None:
+            steps = [{"routine": r, "step": s} for r, s in live.run.current_steps()]
+            seen.status = executions_v1.Execution.Status(current_steps=steps)
+            seen.duration = since(execution.start_time, self._clock.now())
+        return seen
+
+    def _prepare(self, name: str, definition: workflows_v1.Workflow, argument: Value) -> _Live:
+        cancellation = Cancellation()
+        callbacks = ExecutionCallbacks(name, self._rest_root, self._clock)
+        runtime = Runtime(
+            clock=self._clock,
+            http=self._http,
+            environment=environment(name, definition),
+            log=_Log(self._data / name / "log.jsonl", self._clock),
+            callbacks=callbacks,
+            cancellation=cancellation,
+        )
+        run = Run(parse_workflow(definition.source_contents), runtime)
+        live = _Live(definition, run, callbacks, cancellation)
+        live.thread = threading.Thread(
+            target=self._execute, args=(name, live, argument), name="execution", daemon=True
+        )
+        return live
+
+    def _admit(self) -> None:
+        """Start queued Executions while there is room; the lock is held."""
+        while self._shelf.queue and self._active() < self._max_active:
+            name = self._shelf.queue.pop(0)
+            execution, live = self._shelf.known[name], self._shelf.live[name]
+            execution.state = State.ACTIVE
+            self._save(execution)
+            if live.thread is not None:
+                live.thread.start()
+
+    def _active(self) -> int:
+        return len(self._shelf.live) - len(self._shelf.queue)
+
+    def _execute(self, name: str, live: _Live, argument: Value) -> None:
+        try:
+            result = to_json(live.run.execute(argument))
+        except Cancelled:
+            return
+        except WorkflowFailure as error:
+            self._finish(name, State.FAILED, error=error_of(error))
+        except Exception as error:  # noqa: BLE001  # outermost loop of an Execution
+            internal = failure("SystemError", f"internal error: {error!r}")
+            self._finish(name, State.FAILED, error=error_of(internal))
+        else:
+            self._finish(name, State.SUCCEEDED, result=result)
+
+    def _finish(self, name: str, state: State, **fields: Any) -> None:
+        with self._changed:
+            execution = self._shelf.known.get(name)
+            if execution is None or execution.state not in _RUNNING or self._stopping:
+                return
+            for key, value in fields.items():
+                setattr(execution, key, value)
+            self._end(execution, state)
+
+    def _end(self, execution: executions_v1.Execution, state: State) -> None:
+        """Record the end of an Execution; the lock is held."""
+        now = self._clock.now()
+        execution.state = state
+        execution.end_time = timestamp(now)
+        execution.duration = since(execution.start_time, now)
+        self._shelf.live.pop(execution.name, None)
+        if execution.name in self._shelf.queue:
+            self._shelf.queue.remove(execution.name)
+        self._save(execution)
+        self._admit()
+        self._changed.notify_all()
+
+    def _forget(self, workflow: str) -> None:
+        prefix = f"{workflow}/executions/"
+        with self._changed:
+            names = [name for name in self._shelf.known if name.startswith(prefix)]
+            running = [self._shelf.live.pop(name) for name in names if name in self._shelf.live]
+            self._shelf.queue = [name for name in self._shelf.queue if name not in names]
+            for name in names:
+                del self._shelf.known[name]
+            self._changed.notify_all()
+        for live in running:
+            live.cancellation.cancel()
+
+    def _save(self, execution: executions_v1.Execution) -> None:
+        self._archive.put(execution.name, json_format.MessageToDict(plain(execution)))
+
+
+class _Log:
+    """Takes what `sys.log` writes, as lines of JSON in a file of the Execution."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def __call__(self, severity: str, data: Value) -> None:
+        entry = {
+            "severity": severity,
+            "timestamp": self._clock.now().isoformat(),
+            "jsonPayload" if isinstance(data, dict) else "textPayload": data,
+        }
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False, default=repr) + "\n")
