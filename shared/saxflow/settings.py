@@ -55,6 +55,9 @@ class Settings:
         progress_seconds: least time between two conversion.progressed events.
         lease_seconds: how long a lease in the head lasts without renewal.
         state_stale_seconds: a worker state object older than this counts as absent.
+        heartbeat_seconds: how often a worker overwrites its state object.
+        server_restart_seconds: pause before a dead model server is started again; the admin server
+            must have pruned it (25 s) or it never gets its model back.
         deadline_scale: multiplies every deadline; the embedded cloud uses a small one.
         chip_hour_usd: list price of one v5e chip for an hour.
         allow_file_sources: `file://` weights are legal (embedded cloud only).
@@ -84,6 +87,8 @@ class Settings:
     progress_seconds: float
     lease_seconds: float
     state_stale_seconds: float
+    heartbeat_seconds: float
+    server_restart_seconds: float
     deadline_scale: float
     chip_hour_usd: float
     allow_file_sources: bool
@@ -157,6 +162,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         progress_seconds=_number(env, "SAXFLOW_PROGRESS_SECONDS", 30.0),
         lease_seconds=_number(env, "SAXFLOW_LEASE_SECONDS", 600.0),
         state_stale_seconds=_number(env, "SAXFLOW_STATE_STALE_SECONDS", 120.0),
+        heartbeat_seconds=_number(env, "SAXFLOW_HEARTBEAT_SECONDS", 25.0),
+        server_restart_seconds=_number(env, "SAXFLOW_SERVER_RESTART_SECONDS", 35.0),
         deadline_scale=_number(env, "SAXFLOW_DEADLINE_SCALE", 1.0),
         chip_hour_usd=_number(env, "SAXFLOW_CHIP_HOUR_USD", 1.2),
         allow_file_sources=env.get("SAXFLOW_ALLOW_FILE_SOURCES", "") == "1",
@@ -173,3 +180,54 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         return float(text)
     except ValueError:
         raise ConfigurationError(f"{name} is {text!r}; it must be a number") from None
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """What the operator decided for functions/generate.
+
+    Args:
+        api_keys: bearer keys that open the door; none leaves it to Cloud Run's IAM, or to loopback.
+        on_cloud_run: `K_SERVICE` is set, so that Cloud Run's IAM stands before us.
+        host, port: where to listen; Cloud Run sets `PORT`.
+        max_active: requests that may be with model servers at once.
+        max_waiting: requests that may wait for that; more are refused with 429.
+        request_seconds: longest time for one request, waiting included.
+        patience_seconds: how long to try again while servers are gone, busy or loading.
+        head_seconds: how long a deployment's head is believed without a look.
+        drain_seconds: how long requests in flight may go on after SIGTERM.
+    """
+
+    api_keys: tuple[str, ...]
+    on_cloud_run: bool
+    host: str
+    port: int
+    max_active: int
+    max_waiting: int
+    request_seconds: float
+    patience_seconds: float
+    head_seconds: float
+    drain_seconds: float
+
+
+def load_serving_settings(environ: Mapping[str, str] | None = None) -> ServingSettings:
+    """Read the settings of functions/generate.
+
+    Raises:
+        ConfigurationError: a number does not parse.
+    """
+    env = os.environ if environ is None else environ
+    on_cloud_run = bool(env.get("K_SERVICE"))
+    keys = (key.strip() for key in env.get("SAXFLOW_API_KEYS", "").split(","))
+    return ServingSettings(
+        api_keys=tuple(key for key in keys if key),
+        on_cloud_run=on_cloud_run,
+        host=env.get("SAXFLOW_GENERATE_HOST") or ("0.0.0.0" if on_cloud_run else "127.0.0.1"),  # noqa: S104
+        port=int(_number(env, "PORT", 8080)),
+        max_active=int(_number(env, "SAXFLOW_MAX_ACTIVE", 128)),
+        max_waiting=int(_number(env, "SAXFLOW_MAX_WAITING", 256)),
+        request_seconds=_number(env, "SAXFLOW_REQUEST_SECONDS", 600),
+        patience_seconds=_number(env, "SAXFLOW_PATIENCE_SECONDS", 5),
+        head_seconds=_number(env, "SAXFLOW_HEAD_SECONDS", 5),
+        drain_seconds=_number(env, "SAXFLOW_DRAIN_SECONDS", 9),
+    )

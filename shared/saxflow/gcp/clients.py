@@ -16,26 +16,46 @@ if TYPE_CHECKING:
     from google.cloud.workflows import executions_v1
 
 
-def storage_client(project: str | None = None) -> storage.Client:
-    """Return a Cloud Storage client; `STORAGE_EMULATOR_HOST` is honoured by the library itself."""
+def storage_client(
+    project: str | None = None, endpoints: Endpoints | None = None
+) -> storage.Client:
+    """Return a Cloud Storage client."""
+    from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    return storage.Client(project=project)
+    root = (endpoints or load_endpoints()).storage
+    if root is None:
+        return storage.Client(project=project)
+    return storage.Client(
+        project=project,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": root},
+    )
 
 
-def publisher_client() -> pubsub_v1.PublisherClient:
+def publisher_client(endpoints: Endpoints | None = None) -> pubsub_v1.PublisherClient:
     """Return a Pub/Sub publisher that keeps the order within a key."""
     from google.cloud import pubsub_v1
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
     options = pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
-    return pubsub_v1.PublisherClient(publisher_options=options)
+    target = (endpoints or load_endpoints()).pubsub
+    if target is None:
+        return pubsub_v1.PublisherClient(publisher_options=options)
+    transport = PublisherGrpcTransport(channel=_plaintext(target))
+    return pubsub_v1.PublisherClient(publisher_options=options, transport=transport)
 
 
-def subscriber_client() -> pubsub_v1.SubscriberClient:
+def subscriber_client(endpoints: Endpoints | None = None) -> pubsub_v1.SubscriberClient:
     """Return a Pub/Sub subscriber."""
     from google.cloud import pubsub_v1
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-    return pubsub_v1.SubscriberClient()
+    target = (endpoints or load_endpoints()).pubsub
+    if target is None:
+        return pubsub_v1.SubscriberClient()
+    transport = SubscriberGrpcTransport(channel=_plaintext(target))
+    return pubsub_v1.SubscriberClient(transport=transport)
 
 
 def batch_client(endpoints: Endpoints | None = None) -> batch_v1.BatchServiceClient:

@@ -34,7 +34,7 @@ class Services:
     @property
     def publisher(self) -> pubsub_v1.PublisherClient:
         """Pub/Sub, in order within a key."""
-        return _publisher()
+        return _publisher(self.settings)
 
     @property
     def executions(self) -> executions_v1.ExecutionsClient:
@@ -56,12 +56,12 @@ class Services:
 def services() -> Services:
     """Return the services of this process, after its environment."""
     settings = load_settings()
-    return Services(settings, Objects(clients.storage_client(settings.project)))
+    return Services(settings, Objects(clients.storage_client(settings.project, settings.endpoints)))
 
 
 @cache
-def _publisher() -> pubsub_v1.PublisherClient:
-    return clients.publisher_client()
+def _publisher(settings: Settings) -> pubsub_v1.PublisherClient:
+    return clients.publisher_client(settings.endpoints)
 
 
 @cache

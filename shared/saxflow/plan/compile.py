@@ -144,6 +144,8 @@ class Plan:
             "admin_port": ADMIN_PORT,
             "server_port": SERVER_PORT,
             "model_path": self.decision.model_path,
+            "heartbeat_seconds": settings.heartbeat_seconds,
+            "server_restart_seconds": settings.server_restart_seconds,
         }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 
-from saxflow import __version__
+from saxflow import __version__, bundled
 from saxflow.local.images import ImageRegistry
 
 REPOSITORY = "us-central1-docker.pkg.dev/saxflow-local/saxflow"
@@ -31,7 +31,7 @@ def registry() -> ImageRegistry:
     python = sys.executable
     return ImageRegistry(
         {
-            CONVERT: (python, "-m", "saxflow.conversion.task"),
+            CONVERT: (python, str(bundled.path("batch_jobs/convert_checkpoint/main.py"))),
             ADMIN: (python, "-m", "saxflow.cell.containers", "admin"),
             MODEL_SERVER: (python, "-m", "saxflow.cell.containers", "model-server"),
         }
