@@ -160,11 +160,6 @@ def region_of(zone: str) -> str:
     return zone.rpartition("-")[0]
 
 
-def zones_of(region: str) -> tuple[str, ...]:
-    """Return the zones of a region that are known to have v5e."""
-    return tuple(zone for zone in V5E_ZONES if region_of(zone) == region)
-
-
 def chip_hour_usd(zone: str, *, base_usd: float = BASE_CHIP_HOUR_USD, spot: bool = False) -> float:
     """Return the price of one chip for an hour in a zone.
 

@@ -69,6 +69,5 @@ def test_prices_follow_the_operators() -> None:
     assert catalog.chip_hour_usd("us-west4-a", base_usd=1.0) == 1.0
 
 
-def test_zones() -> None:
-    assert catalog.zones_of("us-west4") == ("us-west4-a", "us-west4-b")
+def test_regions() -> None:
     assert catalog.region_of("northamerica-northeast2-b") == "northamerica-northeast2"
