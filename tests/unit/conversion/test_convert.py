@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.source import read_source
+from saxflow.conversion.convert import Conversion, Outcome, convert
+from saxflow.conversion.report import Spec, read_report
+from saxflow.conversion.task import Share
+
+GOLDEN = Path(__file__).parents[2] / "data/golden/tiny_mha_2shards"
+
+
+def run(src, dst, spec=None, *, share=None, overwrite=False) -> Outcome:
+    with open_directory(str(src)) as files, open_directory(str(dst)) as target:
+        work = Conversion(
+            files, read_source(files), target, spec or Spec(), share or Share(), overwrite=overwrite
+        )
+        return convert(work)
+
+
+def test_the_golden_checkpoint_comes_out_equal(tmp_path, kit):
+    outcome = run(GOLDEN / "meta", tmp_path)
+    step = tmp_path / "checkpoint_00000000"
+    assert outcome.checkpoint == str(step)
+    real = GOLDEN / "pax/checkpoint_00000000"
+    ours, theirs = kit.read(step), kit.read(real)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name].dtype == value.dtype
+        assert np.array_equal(ours[name].view(np.uint16), value.view(np.uint16)), name
+        zarrays = [json.loads((s / "state" / name / ".zarray").read_text()) for s in (step, real)]
+        assert zarrays[0].pop("compressor") is None
+        assert zarrays[1].pop("compressor") == {"id": "zstd", "level": 1}
+        assert zarrays[0] == zarrays[1]
+    documents = [json.loads((s / "metadata/metadata").read_text()) for s in (step, real)]
+    assert documents[0] == documents[1]
+    assert (step / "state/step/0").read_bytes() == bytes(4)
+
+
+@pytest.mark.parametrize("mesh", [1, 2, 3, 8])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_any_mesh_and_dtype_hold_the_model(tmp_path, kit, mesh, dtype):
+    model = kit.model(kit.GQA)
+    src = kit.meta(tmp_path / "src", model, kit.MetaFiles())
+    run(src, tmp_path / "dst", Spec(dtype, mesh))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model, dtype)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 4])
+@pytest.mark.parametrize("source_dtype", [torch.float16, torch.float32, torch.bfloat16])
+def test_any_number_of_shards_and_source_dtypes(tmp_path, kit, shards, source_dtype):
+    model = kit.model(kit.MHA, source_dtype)
+    how = kit.MetaFiles(shards, source_dtype)
+    run(kit.meta(tmp_path / "src", model, how), tmp_path / "dst", Spec(mesh=4))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model)
+
+
+def test_llama_3_cuts_its_embedding_by_rows(tmp_path, kit):
+    model = kit.model(kit.GQA)
+    src = kit.meta(tmp_path / "src", model, kit.MetaFiles(2, embedding_axis=0))
+    run(src, tmp_path / "dst", Spec(mesh=2))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model)
+
+
+def test_key_and_value_heads_repeated_over_shards(tmp_path, kit):
+    model = kit.model(kit.GQA)
+    src = kit.meta(tmp_path / "src", model, kit.MetaFiles(4, kv_copies=2))
+    run(src, tmp_path / "dst", Spec(mesh=2))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model)
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_safetensors_have_their_rotary_order_undone(tmp_path, kit, files):
+    model = kit.model(kit.GQA)
+    src = kit.hugging_face(tmp_path / "src", model, files=files)
+    run(src, tmp_path / "dst", Spec(mesh=2))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model)
+
+
+def test_tied_embeddings_are_stored_twice(tmp_path, kit):
+    model = kit.model(kit.GQA)
+    model.tensors["output.weight"] = model.tensors["tok_embeddings.weight"]
+    src = kit.hugging_face(tmp_path / "src", model, tied=True)
+    run(src, tmp_path / "dst")
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", model)
+
+
+@pytest.mark.parametrize("compressor", ["zstd", "blosc"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_compressed_chunks_hold_the_same_values(tmp_path, kit, tiny, compressor, dtype):
+    run(tiny, tmp_path / "dst", Spec(dtype, 2, compressor))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", kit.model(kit.GQA), dtype)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_any_number_of_tasks_gives_the_same_bytes(tmp_path, kit, tiny, count):
+    run(tiny, tmp_path / "one", Spec(mesh=2))
+    outcomes = [
+        run(tiny, tmp_path / "many", Spec(mesh=2), share=Share(i, count)) for i in range(count)
+    ]
+    assert [o.complete for o in outcomes] == [False] * (count - 1) + [True]
+    one, many = (kit.tree(tmp_path / p / "checkpoint_00000000") for p in ("one", "many"))
+    for files in (one, many):
+        for marker in [name for name in files if name.endswith("commit_success.txt")]:
+            del files[marker]
+    assert one == many
+    assert sorted(p.name for p in (tmp_path / "many").iterdir()) == [
+        "checkpoint_00000000",
+        "report.json",
+    ]
+
+
+def test_local_and_cloud_hold_the_same_objects(tmp_path, kit, tiny, storage):
+    run(tiny, tmp_path / "dst", Spec(mesh=2))
+    outcome = run(tiny, "gs://models/llama/7b", Spec(mesh=2))
+    assert outcome.checkpoint == "gs://models/llama/7b/checkpoint_00000000"
+    with (
+        open_directory("gs://models/llama/7b") as cloud,
+        open_directory(str(tmp_path / "dst")) as disk,
+    ):
+        names = set(cloud.entries())
+        assert names == {*disk.entries(), "claim.json"}
+        for name in names - {"claim.json", "report.json"}:
+            if not name.endswith("commit_success.txt"):
+                assert cloud.read(name) == disk.read(name), name
+        assert read_report(cloud).objects.keys() == read_report(disk).objects.keys()
+
+
+def test_a_source_in_cloud_storage(tmp_path, kit, tiny, storage):
+    with open_directory("gs://models/weights") as bucket:
+        for path in tiny.iterdir():
+            bucket.overwrite(path.name, path.read_bytes())
+    run("gs://models/weights", tmp_path / "dst", Spec(mesh=2))
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", kit.model(kit.GQA))
