@@ -3,7 +3,8 @@
     SaxflowError                 exit 1
     ├── InputError               exit 3   the user: a manifest, weights, an argument
     │   ├── ManifestError                 carries every problem found, with line and column
-    │   └── WeightsError                  a checkpoint that cannot be read or does not add up
+    │   ├── WeightsError                  a checkpoint that cannot be read or does not add up
+    │   └── RequestError                  an HTTP request that cannot be served as it is
     ├── NotFoundError            exit 4   the thing named does not exist
     ├── BusyError                exit 1   somebody else holds it now
     ├── DeadlineError            exit 5   waiting took longer than allowed
@@ -68,6 +69,30 @@ class ManifestError(InputError):
 
 class WeightsError(InputError):
     """Source weights that are missing, unreadable, unsafe or contradict each other."""
+
+
+class RequestError(InputError):
+    """An HTTP request that cannot be served as it is.
+
+    Args:
+        message: what is wrong and what would be right.
+        param: the field at fault, None when it is none in particular.
+        code: short name for programs, for example `context_length_exceeded`.
+        status: HTTP status.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+        self.status = status
 
 
 class NotFoundError(SaxflowError):
