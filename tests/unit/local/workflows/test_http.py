@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from saxflow.local.workflows import Cancellation, Cancelled, HttpClient, WorkflowFailure
+from saxflow.local.workflows.http import HttpRequest, read_request
+
+Send = Callable[..., Any]
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    client = HttpClient()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def send(client: HttpClient) -> Send:
+    def call(method: str, url: str, **arguments: Any) -> Any:
+        return client.send(read_request(method, {"url": url, **arguments}), Cancellation())
+
+    return call
+
+
+def payload(call: Callable[[], Any]) -> dict[str, Any]:
+    with pytest.raises(WorkflowFailure) as caught:
+        call()
+    return caught.value.payload
+
+
+def test_a_map_is_sent_as_json_and_json_comes_back_as_a_map(
+    peer: Any, answer: Any, send: Send
+) -> None:
+    peer.respond = lambda seen: answer.of({"n": 1})
+    reply = send("POST", f"{peer.url}/a", body={"x": [1]}, query={"q": "a b", "n": 5, "b": True})
+    assert reply["code"] == 200
+    assert reply["body"] == {"n": 1}
+    assert reply["headers"]["content-type"] == "application/json"
+    (seen,) = peer.requests
+    assert (seen.method, seen.path, seen.json) == ("POST", "/a?q=a%20b&n=5&b=true", {"x": [1]})
+    assert seen.headers["content-type"].startswith("application/json")
+    assert "GoogleCloudWorkflows" in seen.headers["user-agent"]
+    assert "authorization" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "decoded"),
+    [
+        ("text/plain", b"hi", "hi"),
+        ("application/octet-stream", b"\x00\x01", b"\x00\x01"),
+        ("application/json; charset=utf-8", b"[1]", [1]),
+        ("application/problem+json", b'{"a":1}', {"a": 1}),
+        ("application/json", b"{broken", "{broken"),
+        ("application/json", b"", None),
+    ],
+)
+def test_bodies_are_decoded_by_their_type(
+    peer: Any, answer: Any, send: Send, kind: str, body: bytes, decoded: Any
+) -> None:
+    peer.respond = lambda seen: answer(200, body, kind)
+    assert send("GET", peer.url)["body"] == decoded
+
+
+def test_text_bytes_and_forms_are_sent_as_they_are(peer: Any, send: Send) -> None:
+    send("POST", peer.url, body="plain", headers={"Content-Type": "text/plain"})
+    send("POST", peer.url, body=b"\x00")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    send("POST", peer.url, body={"a": "b c"}, headers=form)
+    assert [seen.body for seen in peer.requests] == [b"plain", b"\x00", b"a=b+c"]
+    assert peer.requests[1].headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(("kind", "token"), [("OAuth2", "access"), ("OIDC", "identity")])
+def test_auth_adds_a_bearer_token(peer: Any, send: Send, kind: str, token: str) -> None:
+    send("GET", peer.url, auth={"type": kind})
+    assert token in peer.requests[0].headers["authorization"]
+
+
+@pytest.mark.parametrize("code", [400, 404, 409, 429, 500, 503, 304])
+def test_what_is_not_2xx_is_an_http_error(peer: Any, answer: Any, send: Send, code: int) -> None:
+    peer.respond = lambda seen: answer(code, b'{"why":"x"}' if code != 304 else b"")
+    error = payload(lambda: send("GET", peer.url))
+    assert (error["tags"], error["code"]) == (["HttpError"], code)
+    assert error["headers"]["content-type"] == "application/json"
+    assert error["body"] == ({"why": "x"} if code != 304 else None)
+
+
+def test_nobody_listening_is_a_connection_failed_error(send: Send) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert payload(lambda: send("GET", f"http://127.0.0.1:{port}/"))["tags"] == [
+        "ConnectionFailedError"
+    ]
+
+
+def test_a_peer_that_hangs_up_is_a_connection_error(peer: Any, answer: Any, send: Send) -> None:
+    peer.respond = lambda seen: answer(drop=True)
+    assert payload(lambda: send("POST", peer.url))["tags"] == ["ConnectionError"]
+    assert len(peer.requests) == 1
+
+
+def test_a_body_that_ends_too_early_is_a_connection_error(
+    peer: Any, answer: Any, send: Send
+) -> None:
+    peer.respond = lambda seen: answer(claimed=100)
+    assert payload(lambda: send("GET", peer.url))["tags"] == ["ConnectionError"]
+
+
+def test_a_late_answer_is_a_timeout_error(peer: Any, answer: Any, send: Send) -> None:
+    gate = threading.Event()
+
+    def late(seen: Any) -> Any:
+        gate.wait(10)
+        return answer()
+
+    peer.respond = late
+    error = payload(lambda: send("GET", peer.url, timeout=0.1))
+    gate.set()
+    assert error["tags"] == ["TimeoutError"]
+
+
+def test_more_than_two_megabytes_are_too_much(peer: Any, answer: Any, send: Send) -> None:
+    peer.respond = lambda seen: answer(200, b"x" * (2 * 1024 * 1024 + 1), "text/plain")
+    assert payload(lambda: send("GET", peer.url))["tags"] == ["ResourceLimitError"]
+
+
+def test_connections_are_kept_and_replaced_when_the_peer_closed_them(
+    peer: Any, answer: Any, send: Send
+) -> None:
+    send("GET", peer.url)
+    send("GET", peer.url)
+    ports = {seen.client_port for seen in peer.requests}
+    assert len(ports) == 1
+    peer.respond = lambda seen: answer(drop=seen.client_port in ports)
+    assert send("GET", peer.url)["code"] == 200
+    assert len({seen.client_port for seen in peer.requests}) == 2
+
+
+def test_redirects_are_followed(peer: Any, answer: Any, send: Send) -> None:
+    peer.respond = lambda seen: (
+        answer(302, headers={"Location": "/there"}) if seen.path == "/here" else answer.of("ok")
+    )
+    assert send("GET", f"{peer.url}/here")["body"] == "ok"
+    peer.respond = lambda seen: answer(302, headers={"Location": "/again"})
+    assert "redirects" in payload(lambda: send("GET", peer.url))["message"]
+
+
+def test_roots_are_mapped_to_local_ones(peer: Any, answer: Any) -> None:
+    client = HttpClient({"https://pubsub.googleapis.com": peer.url})
+    request = HttpRequest("GET", "https://pubsub.googleapis.com/v1/projects/p/topics")
+    assert client.send(request, Cancellation())["code"] == 200
+    client.close()
+    assert peer.requests[0].path == "/v1/projects/p/topics"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tag"),
+    [
+        ({"url": "ftp://x"}, "ValueError"),
+        ({"url": "http://"}, "ValueError"),
+        ({"url": "http://h:port/"}, "ValueError"),
+        ({"url": 5}, "TypeError"),
+        ({"url": "http://h", "timeout": 0}, "ValueError"),
+        ({"url": "http://h", "timeout": 1801}, "ValueError"),
+        ({"url": "http://h", "timeout": "5"}, "TypeError"),
+        ({"url": "http://h", "auth": {"type": "Basic"}}, "ValueError"),
+        ({"url": "http://h", "headers": []}, "TypeError"),
+        ({"url": "http://h", "query": "a=b"}, "TypeError"),
+        ({"url": "http://h", "body": [1], "headers": {"content-type": "text/plain"}}, "TypeError"),
+    ],
+)
+def test_arguments_that_cannot_be_used(arguments: dict[str, Any], tag: str) -> None:
+    assert payload(lambda: read_request("GET", arguments))["tags"] == [tag]
+
+
+def test_unknown_methods_are_refused() -> None:
+    assert payload(lambda: read_request("FETCH", {"url": "http://h"}))["tags"] == ["ValueError"]
+
+
+def test_cancellation_breaks_a_request_off(peer: Any, answer: Any, client: HttpClient) -> None:
+    cancellation, arrived, gate = Cancellation(), threading.Event(), threading.Event()
+
+    def slow(seen: Any) -> Any:
+        arrived.set()
+        gate.wait(10)
+        return answer()
+
+    peer.respond = slow
+    outcome: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            client.send(read_request("GET", {"url": peer.url}), cancellation)
+        except Cancelled as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert arrived.wait(5)
+    cancellation.cancel()
+    thread.join(5)
+    gate.set()
+    assert len(outcome) == 1
+
+
+def test_from_a_workflow(peer: Any, answer: Any, run: Callable[..., Any]) -> None:
+    peer.respond = lambda seen: answer.of({"path": seen.path}, 404 if "gone" in seen.path else 200)
+    source = """
+    main:
+      params: [root]
+      steps:
+        - a: {call: http.get, args: {url: '${root + "/a"}'}, result: a}
+        - b:
+            try: {call: http.request, args: {method: DELETE, url: '${root + "/gone"}'}}
+            except:
+              as: e
+              steps:
+                - out: {return: ["${a.body.path}", "${e.code}", '${"HttpError" in e.tags}']}
+    """
+    assert run(source, peer.url) == ["/a", 404, True]
+    assert json.loads(peer.requests[0].body or b"null") is None
