@@ -27,7 +27,7 @@ export DOCKER_CONFIG="$home/docker" # HOME is not set at boot
 
 token="" token_until=0
 state=booting message="" epoch=0 failures=0 reported_ms=0
-phase=admin not_before_ms=0 peers_ms=0 admin_started_ms=0 admin_seen_ms=0 server_inspected_ms=0
+phase=admin not_before_ms=0 peers_ms=0 admin_started_ms=0 alive="" alive_ms=0
 
 # --- JSON, in one place ------------------------------------------------------------------------
 
@@ -378,7 +378,16 @@ await_pruning() {
 
 # --- containers --------------------------------------------------------------------------------
 
-running() { [[ "$(docker inspect -f '{{.State.Running}}' "$1" 2>/dev/null)" == true ]]; }
+# running NAME: as docker said at most one tick ago
+running() {
+  local now
+  now="$(now_ms)"
+  if ((now - alive_ms >= TICK_MS)); then
+    alive="$(docker ps --format '{{.Names}}')"
+    alive_ms="$now"
+  fi
+  [[ $'\n'"$alive"$'\n' == *$'\n'"$1"$'\n'* ]]
+}
 
 listening() { (exec 3<>"/dev/tcp/$address/$1") 2>/dev/null; }
 
@@ -401,6 +410,7 @@ start_admin() {
   docker rm -f "$ADMIN" >/dev/null 2>&1 || true
   docker run -d --name "$ADMIN" --network host --log-opt max-size=50m \
     -e "GSBUCKET=$gsbucket" -e "SAX_CELL=$cell" -e "PORT=$admin_port" "$admin_image" >/dev/null
+  alive_ms=0
   say "admin server started on port $admin_port"
 }
 
@@ -416,6 +426,7 @@ start_server() {
     -e "SAX_ROOT=$sax_root" "$server_image" \
     "--sax_cell=$cell" "--port=$server_port" "--platform_chip=$chip" \
     "--platform_topology=$topology" "--host_ordinal=$worker" >/dev/null
+  alive_ms=0
   say "model server started at epoch $epoch"
 }
 
@@ -458,14 +469,11 @@ keep_admin() {
     fi
     start_admin
     report admin
-  elif ((($1 - admin_seen_ms >= TICK_MS) && ($1 - admin_started_ms >= ADMIN_PAUSE_MS))); then
-    admin_seen_ms="$1"
-    if ! running "$ADMIN"; then
-      say "admin server died"
-      report "$state" "the admin server died and is started again"
-      start_admin
-      message=""
-    fi
+  elif (($1 - admin_started_ms >= ADMIN_PAUSE_MS)) && ! running "$ADMIN"; then
+    say "admin server died"
+    report "$state" "the admin server died and is started again"
+    start_admin
+    message=""
   fi
 }
 
@@ -500,12 +508,9 @@ await_server() {
     phase=ready failures=0
     remember server_seen_ms "$1"
     report ready
-  elif (($1 - server_inspected_ms >= TICK_MS)); then
-    server_inspected_ms="$1"
-    if ! running "$SERVER"; then
-      failures=$((failures + 1))
-      server_died
-    fi
+  elif ! running "$SERVER"; then
+    failures=$((failures + 1))
+    server_died
   fi
 }
 

@@ -47,7 +47,8 @@ class Operations:
         with self._lock:
             operation = self._operations[name]
             operation.done = True
-            operation.response.CopyFrom(packed(response or empty_pb2.Empty()))
+            answer = empty_pb2.Empty() if response is None else response
+            operation.response.CopyFrom(packed(answer))
             self._lock.notify_all()
             return _copy(operation)
 
