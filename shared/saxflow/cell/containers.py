@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from saxflow.cell.hosts import Worker, host_count
 from saxflow.cell.processes import AdminOptions, ServerOptions, run_admin, run_model_server
 from saxflow.errors import ConfigurationError, InputError, SaxflowError
 from saxflow.sax.names import CellName
@@ -31,6 +32,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
         kind, *rest = argv or [""]
         if kind == "admin" and not rest:
@@ -87,6 +89,10 @@ def server_options(argv: Sequence[str], environ: Mapping[str, str]) -> ServerOpt
         chip=flags.platform_chip,
         topology=flags.platform_topology,
         cache_dir=flags.jax_cache_dir,
+        worker=Worker(
+            flags.host_ordinal,
+            flags.host_count or host_count(flags.platform_chip, flags.platform_topology),
+        ),
     )
 
 
@@ -110,6 +116,7 @@ def _server_parser() -> argparse.ArgumentParser:
     parser.add_argument("--platform_chip", default="cpu")
     parser.add_argument("--platform_topology", default="1")
     parser.add_argument("--host_ordinal", type=int, default=0)
+    parser.add_argument("--host_count", type=int, help="instead of what the topology says")
     parser.add_argument("--jax_cache_dir")
     parser.add_argument("--servable", type=Path, help=f"instead of {CONFIG_MOUNT}/{SERVABLE_FILE}")
     return parser
@@ -137,4 +144,6 @@ def _ready(address: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    code = main(sys.argv[1:], os.environ)
+    logging.shutdown()
+    os._exit(code)  # threads inside XLA would hold up, or crash, an orderly end

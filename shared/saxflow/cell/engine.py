@@ -247,7 +247,11 @@ class Engine:
 
 def _arrays(slots: Sequence[_Slot | None]) -> HostSlots:
     """Return the host arrays `llama` takes; an empty slot has nothing remaining."""
-    columns = zip(*(_row(slot) for slot in slots), strict=True)
+    return slot_arrays(list(zip(*(_row(slot) for slot in slots), strict=True)))
+
+
+def slot_arrays(columns: Sequence[Sequence[float]]) -> HostSlots:
+    """Return the columns, in the order of `SlotArrays`, in the dtypes `llama` takes."""
     kinds: list[Any] = [np.int32] * 4 + [np.float32, np.int32, np.float32, np.uint32]
     return SlotArrays(
         *(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True))

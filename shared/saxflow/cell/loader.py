@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +20,7 @@ from saxflow.sax.servable import Servable
 
 if TYPE_CHECKING:
     from saxflow.cell.engine import Engine
+    from saxflow.cell.leading import Group, Leading
     from saxflow.cell.programs import Programs
     from saxflow.cell.served import Served
 
@@ -70,13 +70,22 @@ def overridden(servable: Servable, overrides: dict[str, str]) -> Servable:
 class ModelLoader:
     """Holds at most one model; `warm` may run ahead in a thread."""
 
-    def __init__(self, servable: Servable, *, cache_dir: str | None = None) -> None:
+    def __init__(
+        self, servable: Servable, *, cache_dir: str | None = None, group: Group | None = None
+    ) -> None:
+        """Take what to serve.
+
+        Args:
+            cache_dir: where compiled programs are kept over restarts.
+            group: the other workers, which must do what this one does.
+        """
         self._servable = servable
+        self._group = group
         self._cache_dir = cache_dir
-        self._warmed: Programs | None = None
+        self._warmed: Programs | Leading | None = None
         self._warming = threading.Lock()
         self._engine: Engine | None = None
-        self._loaded: Programs | None = None
+        self._loaded: Programs | Leading | None = None
         self._active = servable
 
     @property
@@ -88,6 +97,8 @@ class ModelLoader:
         """Import JAX and compile the first programs, unless that is done."""
         with self._warming:
             if self._warmed is None:
+                if self._group is not None:
+                    self._group.form()
                 self._warmed = self._programs(self._servable)
                 self._warmed.warm()
 
@@ -123,20 +134,21 @@ class ModelLoader:
         self._engine = self._loaded = None
         gc.collect()
 
-    def _take(self, servable: Servable) -> Programs:
+    def _take(self, servable: Servable) -> Programs | Leading:
         if self._warmed is not None and self._warmed.servable == servable:
             return self._warmed
         programs = self._programs(servable)
         programs.warm()
         return programs
 
-    def _programs(self, servable: Servable) -> Programs:
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
-        import jax
-
+    def _programs(self, servable: Servable) -> Programs | Leading:
         if self._cache_dir:
+            import jax
+
             jax.config.update("jax_compilation_cache_dir", self._cache_dir)
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        from saxflow.cell.leading import Leading
         from saxflow.cell.programs import Programs, serving_mesh
 
-        return Programs(servable, serving_mesh(servable))
+        programs = Programs(servable, serving_mesh(servable))
+        return programs if self._group is None else Leading(programs, self._group)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
@@ -19,6 +20,7 @@ from saxflow.sax import messages as m
 from saxflow.sax import methods
 from saxflow.sax.handlers import Behavior
 
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +131,7 @@ class Modelet:
         held = self._held[key] = _Held(m.LOADING)
         _log.info("loading %s from %s", key, request.checkpoint_path)
         try:
-            held.model = await asyncio.to_thread(self._loader.load, request)
+            held.model = await _in_thread(lambda: self._loader.load(request))
         except Exception as error:
             held.status, held.reason = m.FAILED, _reason(error)
             _log.warning("failed to load %s: %s", key, held.reason)
@@ -151,7 +153,7 @@ class Modelet:
             held = self._held[key]
             if held.status == m.LOADED:
                 held.status, held.model = m.UNLOADING, None
-                await asyncio.to_thread(self._loader.unload)
+                await _in_thread(self._loader.unload)
             del self._held[key]
         _log.info("unloaded %s", key)
         return m.UnloadResponse()
@@ -189,6 +191,27 @@ class Modelet:
             raise _no_method(request.model_key, method)
 
         return refuse
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run `work` in a thread that does not keep a stopping process alive."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Result] = loop.create_future()
+
+    def settle(give: Callable[[Any], None], value: object) -> None:
+        if not done.done():
+            give(value)
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            loop.call_soon_threadsafe(settle, done.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(settle, done.set_result, result)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await done
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ Source: google/saxml v1.1.0 `admin/admin.go` (Start), `server/model_service_main
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -13,22 +14,26 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from saxflow.cell.admin import Admin
 from saxflow.cell.files import StateFile, announce, cell_directory, create_cell
+from saxflow.cell.hosts import ALONE, LEADER_FILE, Worker
 from saxflow.cell.joining import stay_joined
 from saxflow.cell.loader import ModelLoader
 from saxflow.cell.modelet import Modelet
-from saxflow.errors import ConfigurationError, InputError
+from saxflow.errors import ConfigurationError, InputError, TransientError
 from saxflow.sax import messages as m
 from saxflow.sax.handlers import Behavior, generic_handlers
 from saxflow.sax.methods import Method
 from saxflow.sax.names import CellName
 from saxflow.sax.servable import Servable
+
+if TYPE_CHECKING:
+    from saxflow.cell.leading import Group
 
 _log = logging.getLogger(__name__)
 _OPTIONS = (
@@ -69,6 +74,7 @@ class ServerOptions:
     Args:
         chip, topology: as SAX's flags write them, for example `tpuv5e` and `4`.
         cache_dir: where compiled programs are kept over restarts.
+        worker: which of the server's hosts this is.
     """
 
     cell: CellName
@@ -79,6 +85,7 @@ class ServerOptions:
     chip: str = "cpu"
     topology: str = "1"
     cache_dir: str | None = None
+    worker: Worker = ALONE
 
 
 def chip_type(name: str) -> int:
@@ -131,15 +138,54 @@ async def run_model_server(options: ServerOptions, ready: Callable[[str], None])
     Raises:
         ConfigurationError: the port is taken.
         InputError: chip or topology is unknown.
+        TransientError: another host of the server is gone; all of them must start again.
     """
-    loader = ModelLoader(options.servable, cache_dir=options.cache_dir)
     spec = server_spec(options)
     server, address = _bound(options.host, options.port)
-    await _start(server, Modelet(loader).behaviors())
+    if options.worker.ordinal:
+        await _until_signal(server, _follow(options))
+        return
+    group = _group(options)
+    loader = ModelLoader(options.servable, cache_dir=options.cache_dir, group=group)
+    answered = Modelet(loader).behaviors()
+    await _start(server, {**answered, **(group.behaviors() if group else {})})
     threading.Thread(target=loader.warm, name="warm", daemon=True).start()
     ready(address)
     join = m.JoinRequest(address=address, model_server=spec)
-    await _until_signal(server, stay_joined(options.sax_root, options.cell, join))
+    work = stay_joined(options.sax_root, options.cell, join)
+    await _until_signal(server, work if group is None else _lead(options, address, group, work))
+
+
+def _group(options: ServerOptions) -> Group | None:
+    if options.worker.count == 1:
+        return None
+    from saxflow.cell.leading import Group
+
+    return Group(options.worker.count, options.host)
+
+
+async def _lead(
+    options: ServerOptions, address: str, group: Group, work: Coroutine[Any, Any, None]
+) -> None:
+    """Be found by the followers, join the cell once all are here, end when one is lost."""
+    directory = cell_directory(options.sax_root, options.cell)
+    await asyncio.to_thread(directory.create)
+    body = json.dumps({"address": address}).encode()
+    await asyncio.to_thread(directory.write, LEADER_FILE, body)
+    await group.until_formed()
+    joining = asyncio.ensure_future(work)
+    try:
+        await group.until_lost()
+    finally:
+        joining.cancel()
+    raise TransientError("another worker is gone; all model servers must start again together")
+
+
+async def _follow(options: ServerOptions) -> None:
+    from saxflow.cell.following import follow
+
+    await follow(options.sax_root, options.cell, options.worker, options.servable)
+    raise TransientError("worker 0 is gone; all model servers must start again together")
 
 
 def server_spec(options: ServerOptions) -> m.ModelServer:
