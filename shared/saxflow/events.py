@@ -31,7 +31,8 @@ class EventType:
 
     Args:
         name: without the prefix, for example `model.serving`.
-        state: the state of the deployment after it; empty leaves the state as it is.
+        state: the state of the deployment after it; empty leaves the state as it is, except that
+            `provisioning` ends once the checkpoint is committed and the TPU active.
         meaning: one sentence for the documentation.
     """
 
@@ -56,7 +57,7 @@ TYPES: Mapping[str, EventType] = {
         EventType("conversion.progressed", "converting", "bytes, rate and ETA over all Tasks"),
         EventType("conversion.reused", "converting", "a committed checkpoint of the same fingerprint exists; no weights are read"),
         EventType("conversion.finished", "converting", "every object of the checkpoint is written"),
-        EventType("checkpoint.committed", "committed", "every object is accounted for and the markers exist"),
+        EventType("checkpoint.committed", "", "every object is accounted for and the markers exist"),
         EventType("tpu.requested", "", "a QueuedResource was created in one zone"),
         EventType("tpu.waiting", "", "the QueuedResource waits for capacity, or the next zone is tried"),
         EventType("tpu.active", "", "the QueuedResource is ACTIVE; chips are billed from here"),
@@ -91,6 +92,7 @@ STREAM_ENDS = frozenset({"model.serving", "manifest.rejected", "deployment.faile
 }
 """Types after which whoever watches one attempt may stop."""
 
+_BEFORE_STARTING = frozenset({"unknown", "accepted", "fetching", "converting", "provisioning"})
 _RANKS = {name: rank for rank, name in enumerate(TYPES)}
 _WITHDRAWS_SERVING = frozenset(
     {
@@ -422,9 +424,9 @@ def _state(old: str, event: Event, *, committed: bool, active: bool) -> str:
     """Return the state after an event; conversion and TPU run side by side until both are there."""
     if event.name == "manifest.accepted" and old != "unknown":
         return old  # written by another clock than the Execution's
-    if event.row.state not in ("", "committed"):
+    if event.row.state:
         return event.row.state
-    if old in SETTLED or old in ("preempted", "deleting"):
+    if old not in _BEFORE_STARTING:
         return old
     if not committed:
         return "accepted" if old == "unknown" else old
