@@ -54,9 +54,12 @@ class Emitter:
         return new
 
     def _stop_position(self, text: str) -> int | None:
-        start = max(0, len(self.text) - self._longest)
-        found = [at for stop in self._stops if (at := text.find(stop, start)) >= 0]
-        return min(found, default=None)
+        """Return where the stop sequence starts that is complete first, however text arrives."""
+        start = len(self.text)
+        found = [
+            (at + len(stop), at) for stop in self._stops if (at := text.find(stop, start)) >= 0
+        ]
+        return min(found)[1] if found else None
 
     def _certain(self, text: str) -> int:
         """Return how many characters can neither change nor turn out to start a stop sequence."""
