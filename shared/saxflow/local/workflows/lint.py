@@ -42,7 +42,7 @@ from saxflow.local.workflows.steps import (
 )
 
 _RESERVED_STEPS = frozenset({"end", "break", "continue"})
-_YAML_11 = frozenset({"yes", "no", "on", "off", "y", "n"})
+_YAML_11 = frozenset({"yes", "no", "on", "off"})
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "not in"})
 
 

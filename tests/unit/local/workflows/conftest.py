@@ -27,6 +27,12 @@ class Peer:
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
+                try:
+                    self.answer()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 seen = Seen(

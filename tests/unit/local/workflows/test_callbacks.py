@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+import threading
+from email.message import Message
+
+import pytest
+
+from saxflow.local.clock import RealClock, VirtualClock
+from saxflow.local.http import Body, Request
+from saxflow.local.workflows.callbacks import MOUNT, ExecutionCallbacks
+from saxflow.local.workflows.failures import Cancelled, WorkflowFailure
+from saxflow.local.workflows.runtime import Cancellation
+
+NAME = "projects/p/locations/l/workflows/w/executions/e"
+
+
+def request(body: bytes = b"{}", kind: str = "application/json", method: str = "POST") -> Request:
+    headers = Message()
+    headers["Content-Type"] = kind
+    headers["Content-Length"] = str(len(body))
+    return Request(method, "/", {"q": ["1"]}, headers, Body(io.BytesIO(body), headers))
+
+
+def opened(callbacks: ExecutionCallbacks) -> tuple[str, str]:
+    url = callbacks.create("POST")
+    return url, url.rpartition("/")[2]
+
+
+def test_a_request_that_came_before_is_kept_and_a_second_waits_its_turn() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    url, callback = opened(callbacks)
+    assert url.startswith(f"http://h{MOUNT}/v1/{NAME}/callbacks/")
+    assert callbacks.deliver(callback, request(b'{"n": 1}')).status == 200
+    assert callbacks.deliver(callback, request()).status == 429
+    received = callbacks.wait(url, 5, Cancellation())
+    assert received is not None
+    assert received["http_request"]["body"] == {"n": 1}
+    assert received["http_request"]["query"] == {"q": "1"}
+    assert received["type"] == "HTTP"
+    assert callbacks.deliver(callback, request()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "decoded"),
+    [("text/plain", b"hi", "hi"), ("image/png", b"\x00", b"\x00"), ("application/json", b"{", "{")],
+)
+def test_bodies_are_decoded_by_their_type(kind: str, body: bytes, decoded: object) -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    url, callback = opened(callbacks)
+    callbacks.deliver(callback, request(body, kind))
+    received = callbacks.wait(url, 5, Cancellation())
+    assert received is not None
+    assert received["http_request"]["body"] == decoded
+
+
+def test_unknown_endpoints_and_wrong_methods_are_refused() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    _, callback = opened(callbacks)
+    assert callbacks.deliver("nothing", request()).status == 404
+    assert callbacks.deliver(callback, request(method="GET")).status == 405
+
+
+def test_waiting_ends_with_its_time() -> None:
+    clock = VirtualClock(0.0, auto=True)
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", clock)
+    assert callbacks.wait(callbacks.create("POST"), 43_200, Cancellation()) is None
+    assert clock.time() == 43_200
+
+
+def test_waiting_ends_when_the_request_comes() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    url, callback = opened(callbacks)
+    timer = threading.Timer(0.05, callbacks.deliver, (callback, request(b"5")))
+    timer.start()
+    received = callbacks.wait(url, 60, Cancellation())
+    timer.join()
+    assert received is not None
+    assert received["http_request"]["body"] == 5
+
+
+def test_waiting_ends_with_cancellation() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    cancellation = Cancellation()
+    timer = threading.Timer(0.05, cancellation.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        callbacks.wait(callbacks.create("POST"), 60, cancellation)
+    timer.join()
+
+
+def test_endpoints_of_another_execution_cannot_be_awaited() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    with pytest.raises(WorkflowFailure, match="not created by this execution"):
+        callbacks.wait("http://h/other/callbacks/1", 1, Cancellation())

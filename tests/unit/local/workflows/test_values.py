@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from saxflow.local.workflows.failures import WorkflowFailure, describe, tags_of
+from saxflow.local.workflows.values import (
+    FunctionRef,
+    equal,
+    from_json,
+    size_of,
+    text_of,
+    to_json,
+    type_name,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"),
+        (True, "boolean"),
+        (1, "integer"),
+        (1.0, "double"),
+        ("", "string"),
+        (b"", "bytes"),
+        ([], "list"),
+        ({}, "map"),
+        (FunctionRef("f"), "function"),
+    ],
+)
+def test_names_of_types(value: Any, name: str) -> None:
+    assert type_name(value) == name
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        (1, 1.0, True),
+        (1, True, False),
+        ([1, {"a": 2}], [1.0, {"a": 2}], True),
+        ({"a": 1}, {"a": True}, False),
+        ({"a": 1}, {"b": 1}, False),
+        ([1], [1, 2], False),
+        (None, False, False),
+        ("a", b"a", False),
+    ],
+)
+def test_equality(left: Any, right: Any, same: bool) -> None:
+    assert equal(left, right) is same
+
+
+def test_sizes_grow_with_content() -> None:
+    assert size_of("äb") == 3
+    assert size_of({"key": "value"}) > size_of("value")
+    assert size_of([1, 2]) == 2 * size_of([1])
+    with pytest.raises(WorkflowFailure, match="string of 262145 bytes"):
+        size_of(["x" * (256 * 1024 + 1)])
+
+
+def test_json_keeps_64_bit_integers_and_text() -> None:
+    value = {"n": 2**63 - 1, "t": "ü", "big": 2.5}
+    assert from_json(to_json(value)) == value
+    assert from_json("9223372036854775808") == 2.0**63
+    assert to_json({"a": [1]}, indent=2) == '{\n  "a": [\n    1\n  ]\n}'
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"x", FunctionRef("f")])
+def test_what_json_cannot_hold(value: Any) -> None:
+    with pytest.raises(WorkflowFailure):
+        to_json(value)
+
+
+def test_deeply_nested_json_is_refused() -> None:
+    with pytest.raises(WorkflowFailure, match="too deeply"):
+        from_json("[" * 100_000)
+
+
+def test_text_of_numbers() -> None:
+    assert [text_of(value) for value in (1, 1.5, 1e20, False)] == ["1", "1.5", "1e+20", "false"]
+
+
+def test_errors_describe_themselves() -> None:
+    assert describe({"message": "no", "tags": ["KeyError", 5]}) == "KeyError: no"
+    assert describe({"code": 5}) == "{'code': 5}"
+    assert describe("plain") == "plain"
+    assert tags_of({"tags": "HttpError"}) == []
