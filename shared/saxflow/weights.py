@@ -1,10 +1,11 @@
 """What is known about a source of weights without reading tensor data.
 
 Functions, the plan and the converter all speak of the same facts, so they live below all three:
-the files of a source, the dimensions its `params.json` promises, and the fingerprint that names a
+the files of a source, the dimensions its `params.json` or `config.json` promises, and the fingerprint that names a
 converted checkpoint.
 
-Source: meta-llama/llama `llama/model.py` (ModelArgs, FeedForward), design.md sections 4 and 6.
+Source: meta-llama/llama `llama/model.py` (ModelArgs, FeedForward), huggingface/transformers
+models/llama/configuration_llama.py, design.md sections 4 and 6.
 """
 
 from __future__ import annotations
@@ -145,6 +146,34 @@ def dimensions_of_params(params: Mapping[str, Any], *, vocab: int | None = None)
     )
 
 
+def dimensions_of_config(config: Mapping[str, Any]) -> Dimensions:
+    """Read `config.json` of a Llama.
+
+    Raises:
+        WeightsError: it is another model, uses what a Pax Llama cannot express, or lacks a field.
+    """
+    _refuse_other_models(config)
+    width = _config_integer(config, "hidden_size")
+    heads = _config_integer(config, "num_attention_heads")
+    kv_heads = _config_integer(config, "num_key_value_heads", heads)
+    if width % heads or heads % kv_heads:
+        raise WeightsError(
+            f"config.json: hidden_size {width}, num_attention_heads {heads} and"
+            f" num_key_value_heads {kv_heads} do not divide"
+        )
+    return Dimensions(
+        layers=_config_integer(config, "num_hidden_layers"),
+        model_dim=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=_config_integer(config, "head_dim", width // heads),
+        hidden_dim=_config_integer(config, "intermediate_size"),
+        vocab=_config_integer(config, "vocab_size"),
+        norm_eps=_config_number(config, "rms_norm_eps", 1e-5),
+        rope_theta=_rope_theta(config),
+    )
+
+
 def fingerprint(files: Sequence[SourceFile], *, dtype: str, layout: Mapping[str, Any]) -> str:
     """Return the 12 hex digits that name a converted checkpoint's directory.
 
@@ -177,4 +206,51 @@ def _number(params: Mapping[str, Any], key: str) -> float:
     value = params.get(key)
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
         raise WeightsError(f"params.json: {key} is {value!r}; it must be a positive number")
+    return float(value)
+
+
+def _refuse_other_models(config: Mapping[str, Any]) -> None:
+    if config.get("model_type", "llama") != "llama":
+        raise WeightsError(
+            f"config.json: model_type is {config['model_type']!r}; only llama can be served"
+        )
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind not in (None, "default"):
+        raise WeightsError(
+            f"config.json: rope_scaling {kind!r} cannot be served by SAX;"
+            " use Llama 2 or Llama 3 weights"
+        )
+    for field, wanted in {
+        "attention_bias": False,
+        "mlp_bias": False,
+        "hidden_act": "silu",
+        "quantization_config": None,
+    }.items():
+        if config.get(field, wanted) != wanted:
+            raise WeightsError(
+                f"config.json: {field} is {config[field]!r}; a Pax Llama needs {wanted!r}"
+            )
+
+
+def _rope_theta(config: Mapping[str, Any]) -> float:
+    parameters = config.get("rope_parameters") or {}
+    return _config_number(
+        {"rope_theta": parameters.get("rope_theta"), **config}, "rope_theta", 10000.0
+    )
+
+
+def _config_integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = config.get(key)
+    value = default if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive integer")
+    return value
+
+
+def _config_number(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key)
+    value = default if value is None else value
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive number")
     return float(value)

@@ -10,6 +10,7 @@ from cloudevents.conversion import to_json
 from cloudevents.http import from_json as parse_cloudevent
 from hypothesis import given
 from hypothesis import strategies as st
+
 from saxflow import events
 from saxflow.errors import ProtocolError
 from saxflow.events import TYPES, Event

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from saxflow import head as heads
 from saxflow.errors import IntegrityError
 from saxflow.head import Attempt, Finished, Head, Lease, Refusal, Source

@@ -3,7 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saxflow.errors import WeightsError
-from saxflow.weights import SourceFile, dimensions_of_params, fingerprint, hidden_dim_of
+from saxflow.weights import (
+    SourceFile,
+    dimensions_of_config,
+    dimensions_of_params,
+    fingerprint,
+    hidden_dim_of,
+)
 
 LLAMA_7B = {"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-05}
 
@@ -75,3 +81,43 @@ def test_fingerprints_tell_content_dtype_and_layout_apart() -> None:
     }
     assert base not in others
     assert len(others) == 3
+
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "num_hidden_layers": 80,
+    "rms_norm_eps": 1e-05,
+    "vocab_size": 32000,
+}
+
+
+def test_hugging_face_and_meta_agree_on_70b() -> None:
+    params = {"dim": 8192, "multiple_of": 4096, "ffn_dim_multiplier": 1.3, "n_heads": 64}
+    meta = params | {"n_kv_heads": 8, "n_layers": 80, "norm_eps": 1e-05, "vocab_size": 32000}
+    assert dimensions_of_config(CONFIG) == dimensions_of_params(meta)
+
+
+def test_rope_theta_of_newer_configs() -> None:
+    assert dimensions_of_config(CONFIG | {"rope_theta": 5e5}).rope_theta == 5e5
+    newer = CONFIG | {"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}}
+    assert dimensions_of_config(newer).rope_theta == 5e5
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model_type": "mistral"}, "model_type is 'mistral'"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "rope_scaling 'llama3'"),
+        ({"attention_bias": True}, "attention_bias is True"),
+        ({"hidden_size": None}, "hidden_size is None"),
+        ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
+        ({"num_key_value_heads": 7}, "do not divide"),
+    ],
+)
+def test_configs_that_cannot_be_served(change: dict[str, object], said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        dimensions_of_config(CONFIG | change)

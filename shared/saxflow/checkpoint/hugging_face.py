@@ -54,63 +54,6 @@ class Header:
     digest: str
 
 
-def dimensions_of_config(config: Mapping[str, Any]) -> Dimensions:
-    """Read `config.json` of a Llama.
-
-    Raises:
-        WeightsError: it is another model, uses what a Pax Llama cannot express, or lacks a field.
-    """
-    _refuse_other_models(config)
-    width = _positive(config, "hidden_size")
-    heads = _positive(config, "num_attention_heads")
-    kv_heads = _positive(config, "num_key_value_heads", heads)
-    if width % heads or heads % kv_heads:
-        raise WeightsError(
-            f"config.json: hidden_size {width}, num_attention_heads {heads} and"
-            f" num_key_value_heads {kv_heads} do not divide"
-        )
-    return Dimensions(
-        layers=_positive(config, "num_hidden_layers"),
-        model_dim=width,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=_positive(config, "head_dim", width // heads),
-        hidden_dim=_positive(config, "intermediate_size"),
-        vocab=_positive(config, "vocab_size"),
-        norm_eps=_number(config, "rms_norm_eps", 1e-5),
-        rope_theta=_rope_theta(config),
-    )
-
-
-def _refuse_other_models(config: Mapping[str, Any]) -> None:
-    if config.get("model_type", "llama") != "llama":
-        raise WeightsError(
-            f"config.json: model_type is {config['model_type']!r}; only llama can be served"
-        )
-    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind not in (None, "default"):
-        raise WeightsError(
-            f"config.json: rope_scaling {kind!r} cannot be served by SAX;"
-            " use Llama 2 or Llama 3 weights"
-        )
-    for field, wanted in {
-        "attention_bias": False,
-        "mlp_bias": False,
-        "hidden_act": "silu",
-        "quantization_config": None,
-    }.items():
-        if config.get(field, wanted) != wanted:
-            raise WeightsError(
-                f"config.json: {field} is {config[field]!r}; a Pax Llama needs {wanted!r}"
-            )
-
-
-def _rope_theta(config: Mapping[str, Any]) -> float:
-    parameters = config.get("rope_parameters") or {}
-    return _number({"rope_theta": parameters.get("rope_theta"), **config}, "rope_theta", 10000.0)
-
-
 def read_headers(
     files: Directory, entries: Mapping[str, Entry], index: Mapping[str, Any] | None
 ) -> list[Header]:
@@ -271,19 +214,3 @@ def _matrix(name: str, theirs: str, stored: Mapping[str, Part], dims: Dimensions
         )
     rotary = dims.head_dim if name.endswith((".wq.weight", ".wk.weight")) else 0
     return Matrix(name, *shape, (part,), rotary_head=rotary)
-
-
-def _positive(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive integer")
-    return value
-
-
-def _number(config: Mapping[str, Any], key: str, default: float) -> float:
-    value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive number")
-    return float(value)

@@ -12,7 +12,7 @@ from saxflow.checkpoint.directory import Directory, Entry
 from saxflow.checkpoint.matrices import Source
 from saxflow.errors import NotFoundError, WeightsError
 from saxflow.layout import is_source_file
-from saxflow.weights import Dimensions, SourceFile, dimensions_of_params
+from saxflow.weights import Dimensions, SourceFile, dimensions_of_config, dimensions_of_params
 
 MAX_DOCUMENT_BYTES = 16 << 20
 _OTHER_FORMATS = {
@@ -84,7 +84,7 @@ def _read_meta(files: Directory, entries: Mapping[str, Entry]) -> Source:
 
 def _read_hugging_face(files: Directory, entries: Mapping[str, Entry]) -> Source:
     config = read_document(files, entries, "config.json")
-    dims = hugging_face.dimensions_of_config(config)
+    dims = dimensions_of_config(config)
     index = "model.safetensors.index.json"
     weight_map = read_document(files, entries, index) if index in entries else None
     headers = hugging_face.read_headers(files, entries, weight_map)

@@ -6,7 +6,7 @@ from saxflow.errors import InputError, NotFoundError, WeightsError
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.manifest import IDS_TOKENIZER, Manifest
 from saxflow.plan import WeightFacts, tokenizer_candidates, weight_facts
-from saxflow.plan.facts import PARAMS
+from saxflow.plan.facts import document_name
 from saxflow.weights import SourceFile
 
 
@@ -34,7 +34,7 @@ def gather(objects: Objects, manifest: Manifest) -> WeightFacts:
     tokenizer_uri, tokenizer = _tokenizer(objects, manifest)
     return weight_facts(
         listing,
-        _read(objects, place.child(PARAMS)),
+        _read(objects, place.child(document_name(listing))),
         tokenizer_uri,
         source=source,
         tokenizer=tokenizer,

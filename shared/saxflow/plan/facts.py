@@ -18,9 +18,15 @@ from saxflow import layout
 from saxflow.errors import WeightsError
 from saxflow.manifest import IDS_TOKENIZER, Manifest
 from saxflow.plan.sentencepiece import count_pieces
-from saxflow.weights import Dimensions, SourceFile, dimensions_of_params
+from saxflow.weights import (
+    Dimensions,
+    SourceFile,
+    dimensions_of_config,
+    dimensions_of_params,
+)
 
 PARAMS = "params.json"
+CONFIG = "config.json"
 TOKENIZER = "tokenizer.model"
 _SHARD = re.compile(r"consolidated\.(\d+)\.pth")
 _PART = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
@@ -59,9 +65,17 @@ def tokenizer_candidates(manifest: Manifest) -> tuple[str, ...]:
     return (*beside, f"{parent}/{TOKENIZER}") if "://" in parent[:-1] else beside
 
 
+def document_name(listing: Sequence[SourceFile]) -> str:
+    """Return the file that tells the dimensions: Meta's beside shards, else Hugging Face's."""
+    names = {file.name for file in listing}
+    shards = any(_SHARD.fullmatch(name) for name in names)
+    safetensors = any(name.endswith(".safetensors") for name in names)
+    return CONFIG if safetensors and not shards else PARAMS
+
+
 def weight_facts(
     listing: Sequence[SourceFile],
-    params: bytes | None,
+    document: bytes | None,
     tokenizer_uri: str,
     *,
     source: str,
@@ -72,27 +86,29 @@ def weight_facts(
 
     Args:
         listing: every file directly below the source; others are ignored.
-        params: bytes of params.json, None when there is none.
+        document: bytes of the file that `document_name` names, None when there is none.
         tokenizer_uri: where the tokenizer was found, or `ids:`.
         source: URI of the source, for messages.
         tokenizer: bytes of tokenizer.model, None with `ids:`.
         vocab: rows of tok_embeddings.weight when known; else params.json or the tokenizer decides.
 
     Raises:
-        WeightsError: files are missing, empty or too small, params.json is unusable, or the
+        WeightsError: files are missing, empty or too small, the document is unusable, or the
             vocabulary cannot be known; the message names file and remedy.
     """
     files = tuple(sorted(file for file in listing if layout.is_source_file(file.name)))
     tensors = [file for file in files if _is_tensors(file.name)]
     _check_presence(tensors, listing, source)
     _check_sequence(tensors, source)
-    if params is None:
-        raise WeightsError(f"{source}/{PARAMS} does not exist; it tells the dimensions, upload it")
-    parsed = _parse(params, source)
-    dimensions = dimensions_of_params(parsed, vocab=_rows(parsed, tokenizer, vocab))
+    name = document_name(tensors)
+    if document is None:
+        raise WeightsError(f"{source}/{name} does not exist; it tells the dimensions, upload it")
+    params = _parse(document, f"{source}/{name}")
+    dimensions = _dimensions(name, params, tokenizer, vocab)
     _check_pieces(dimensions, tokenizer, tokenizer_uri)
-    _check_sizes(tensors, dimensions, source)
-    return WeightFacts(files, parsed, dimensions, tokenizer_uri)
+    tied = params.get("tie_word_embeddings") is True
+    _check_sizes(tensors, dimensions, source, name, tied=tied)
+    return WeightFacts(files, params, dimensions, tokenizer_uri)
 
 
 def _read_files(files: Sequence[SourceFile]) -> list[SourceFile]:
@@ -152,14 +168,22 @@ def _shard(number: int) -> str:
     return f"consolidated.{number:02}.pth"
 
 
-def _parse(params: bytes, source: str) -> Mapping[str, Any]:
+def _parse(document: bytes, name: str) -> Mapping[str, Any]:
     try:
-        parsed = json.loads(params)
+        parsed = json.loads(document)
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{source}/{PARAMS} is not JSON: {error}") from error
+        raise WeightsError(f"{name} is not JSON: {error}") from error
     if not isinstance(parsed, dict):
-        raise WeightsError(f"{source}/{PARAMS} holds no JSON object; upload Meta's own file")
+        raise WeightsError(f"{name} holds no JSON object; upload the model's own file")
     return cast("dict[str, Any]", parsed)
+
+
+def _dimensions(
+    name: str, params: Mapping[str, Any], tokenizer: bytes | None, vocab: int | None
+) -> Dimensions:
+    if name == CONFIG:
+        return dimensions_of_config(params)
+    return dimensions_of_params(params, vocab=_rows(params, tokenizer, vocab))
 
 
 def _rows(params: Mapping[str, Any], tokenizer: bytes | None, vocab: int | None) -> int | None:
@@ -185,9 +209,21 @@ def _check_pieces(dimensions: Dimensions, tokenizer: bytes | None, uri: str) -> 
         )
 
 
-def _check_sizes(tensors: Sequence[SourceFile], dimensions: Dimensions, source: str) -> None:
-    """Every stored type has at least 16 bits, so too few bytes mean missing or cut files."""
-    needed = dimensions.parameters * _STORED_ITEMSIZE
+def _check_sizes(
+    tensors: Sequence[SourceFile],
+    dimensions: Dimensions,
+    source: str,
+    document: str,
+    *,
+    tied: bool,
+) -> None:
+    """Every stored type has at least 16 bits, so too few bytes mean missing or cut files.
+
+    Args:
+        tied: the output matrix is the embedding and is not stored a second time.
+    """
+    unstored = dimensions.vocab * dimensions.model_dim if tied else 0
+    needed = (dimensions.parameters - unstored) * _STORED_ITEMSIZE
     files = _read_files(tensors)
     total = sum(file.size_bytes for file in files)
     if total >= needed:
@@ -197,6 +233,6 @@ def _check_sizes(tensors: Sequence[SourceFile], dimensions: Dimensions, source: 
     absent = [_shard(number) for number in range(len(files), expected)] if sharded else []
     guess = f"{', '.join(absent[:8])} seems to be missing" if absent else "a file is missing or cut"
     raise WeightsError(
-        f"{source}: {len(files)} tensor files hold {total} bytes, the dimensions of {PARAMS} need"
+        f"{source}: {len(files)} tensor files hold {total} bytes, the dimensions of {document} need"
         f" {needed}; {guess}, upload it"
     )

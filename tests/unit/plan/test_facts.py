@@ -10,6 +10,7 @@ import pytest
 from saxflow.errors import WeightsError
 from saxflow.manifest import Manifest
 from saxflow.plan import WeightFacts, tokenizer_candidates, weight_facts
+from saxflow.plan.facts import document_name
 from saxflow.weights import Dimensions, SourceFile
 
 GOLDEN = Path(__file__).parents[2] / "data/golden"
@@ -146,3 +147,28 @@ def test_where_tokenizers_are_looked_for(
     weights = {key: value.replace("gs://b/", "gs://bbb/") for key, value in weights.items()}
     expected = tuple(value.replace("gs://b/", "gs://bbb/") for value in candidates)
     assert tokenizer_candidates(manifest_of(weights=weights)) == expected
+
+
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "vocab_size": 320,
+}
+SAFETENSORS = [file("model.safetensors"), file("config.json", 200)]
+
+
+def test_hugging_face_tells_its_dimensions_in_config_json() -> None:
+    found = learn(SAFETENSORS, CONFIG)
+    assert found.dimensions == Dimensions(2, 64, 4, 4, 16, 192, 320)
+    assert document_name(SAFETENSORS) == "config.json"
+    assert document_name([*SAFETENSORS, *shards(0)]) == "params.json"
+    assert "config.json does not exist" in refused(SAFETENSORS, None)
+
+
+def test_tied_embeddings_are_stored_once() -> None:
+    listing = [file("model.safetensors", NEEDED - 320 * 64 * 2)]
+    assert "a file is missing or cut" in refused(listing, CONFIG)
+    assert learn(listing, CONFIG | {"tie_word_embeddings": True}).size_bytes
