@@ -206,13 +206,20 @@ def _params(dims: Dimensions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Converter:
-    """Runs the command under test."""
+    """Runs the command under test, once per question."""
 
     folder: Path
 
     def convert(self, source: Source, dtype: str, mesh: int, compressor: str) -> Path:
-        """Return the step directory of a fresh conversion by `saxflow convert`."""
+        """Return the step directory that `saxflow convert` made; tests must leave it as it is."""
         destination = self.folder / f"{source.folder.name}-{dtype}-{mesh}-{compressor}"
+        if not destination.exists():
+            self._run(source, destination, dtype, mesh, compressor)
+        return destination / "checkpoint_00000000"
+
+    def _run(
+        self, source: Source, destination: Path, dtype: str, mesh: int, compressor: str
+    ) -> None:
         command = [
             Path(sys.executable).with_name("saxflow"),
             *("convert", source.folder, destination),
@@ -220,13 +227,12 @@ class Converter:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return destination / "checkpoint_00000000"
 
 
-@pytest.fixture
-def converter(tmp_path: Path) -> Converter:
-    """Return a converter that writes below the test's own directory."""
-    return Converter(tmp_path)
+@pytest.fixture(scope="session")
+def converter(tmp_path_factory: pytest.TempPathFactory) -> Converter:
+    """Return the converter that all tests share."""
+    return Converter(tmp_path_factory.mktemp("converted"))
 
 
 @dataclass(frozen=True)
@@ -276,11 +282,13 @@ def _mapped_layer(layer: dict[str, torch.Tensor], dims: Dimensions) -> dict[str,
         name: layer[f"attention.{meta}.weight"].T.reshape(dims.model_dim, -1, dims.head_dim)
         for name, meta in (("query", "wq"), ("key", "wk"), ("value", "wv"))
     }
-    grouped = {f"self_attention.{name}.w": tensor for name, tensor in heads.items()}
-    combined = {"self_attention.combined_qkv.w": torch.stack(tuple(heads.values()))}
+    if dims.kv_heads == dims.heads:
+        inputs = {"self_attention.combined_qkv.w": torch.stack(tuple(heads.values()))}
+    else:
+        inputs = {f"self_attention.{name}.w": tensor for name, tensor in heads.items()}
     output = layer["attention.wo.weight"].reshape(dims.model_dim, -1, dims.head_dim)
     return {
-        **(combined if dims.kv_heads == dims.heads else grouped),
+        **inputs,
         "self_attention.post.w": output,
         "layer_norm.scale": layer["attention_norm.weight"],
         "ff_layer.layer_norm.scale": layer["ffn_norm.weight"],
