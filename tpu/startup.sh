@@ -295,7 +295,8 @@ use_huge_pages() {
 
 fetch_servable() {
   mkdir -p "$home/servable"
-  storage --retry 5 --max-time 60 -o "$home/servable.new" "$servable_url"
+  storage --retry 5 --max-time 60 -o "$home/servable.new" "$servable_url" ||
+    fail "servable.json could not be fetched"
   echo "$servable_sha256  $home/servable.new" | sha256sum --check --quiet - ||
     fail "servable.json does not have the digest of the plan"
   chmod 0644 "$home/servable.new"
