@@ -28,8 +28,6 @@ class LocalDirectory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._open: dict[str, int] = {}
-        self._lock = threading.Lock()
 
     @property
     def uri(self) -> str:
@@ -46,15 +44,13 @@ class LocalDirectory:
         return dict(sorted(found.items()))
 
     def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
-        with translated(self._name(name)):
-            descriptor = self._descriptor(name)
+        with translated(self._name(name)), self._opened(name) as descriptor:
             if size is None:
                 size = max(os.fstat(descriptor).st_size - start, 0)
             return os.pread(descriptor, size, start)
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
-        with translated(self._name(name)):
-            descriptor = self._descriptor(name)
+        with translated(self._name(name)), self._opened(name) as descriptor:
             done = 0
             while done < len(buffer):
                 count = os.preadv(descriptor, [buffer[done:]], start + done)
@@ -74,14 +70,10 @@ class LocalDirectory:
 
     def delete(self, name: str) -> None:
         with translated(self._name(name)):
-            self._forget(name)
             (self.root / name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        with self._lock:
-            descriptors, self._open = list(self._open.values()), {}
-        for descriptor in descriptors:
-            os.close(descriptor)
+        """Nothing is kept open between calls."""
 
     def __enter__(self) -> Self:
         return self
@@ -106,18 +98,13 @@ class LocalDirectory:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            self._forget(name)
 
-    def _descriptor(self, name: str) -> int:
-        with self._lock:
-            if name not in self._open:
-                self._open[name] = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
-            return self._open[name]
-
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            descriptor = self._open.pop(name, None)
-        if descriptor is not None:
+    @contextmanager
+    def _opened(self, name: str) -> Generator[int]:
+        descriptor = os.open(self.root / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
             os.close(descriptor)
 
     def _name(self, name: str) -> str:
