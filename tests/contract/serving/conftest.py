@@ -1,0 +1,285 @@
+"""A whole installation small enough for a test: storage with heads, a SAX cell that tells stories
+from our method table, and the real HTTP server in front."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import openai
+import pytest
+import uvicorn
+
+from saxflow.gcp.objects import Objects, Uri
+from saxflow.head import Attempt, Head, Source
+from saxflow.local.clock import RealClock
+from saxflow.local.faults import Faults
+from saxflow.local.storage.server import StorageServer
+from saxflow.pipeline.services import Services
+from saxflow.sax import messages as m
+from saxflow.sax import methods
+from saxflow.sax.handlers import generic_handlers
+from saxflow.serving.app import application
+from saxflow.settings import ServingSettings, load_serving_settings, load_settings
+
+TINY = Path(__file__).parents[2] / "data/golden/tiny320.model"
+SERVABLE = {
+    "class": "Llama",
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 4,
+    "head_dim": 16,
+    "model_dim": 64,
+    "hidden_dim": 192,
+    "vocab": 320,
+    "input_len": 64,
+    "max_new_tokens": 200,
+    "tokenizer": f"file://{TINY}",
+}
+WORDS = ("été ", "日本語", "😀", "naïve ", "plain ", "\n", "Ω≈ç", "👩‍👩‍👧 ", '"quoted" ', "data: ")
+
+
+def story(prompt: str, length: int) -> list[str]:
+    """Return what the storyteller says: pieces that depend on the prompt alone."""
+    source = random.Random(prompt)
+    return [f"{source.choice(WORDS)}{source.randrange(1000)} " for _ in range(length)]
+
+
+@dataclass
+class Storyteller:
+    """A cell in one gRPC server: admin's WatchLoc and the language model service.
+
+    Args:
+        refusals: statuses to answer, call by call, before stories are told.
+        breaks_after: pieces after which a stream breaks off with INTERNAL.
+        gate: stories are told only while it is set.
+        asked: every request to the model.
+    """
+
+    models: set[str] = field(default_factory=lambda: {"/sax/test/story"})
+    refusals: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
+    breaks_after: int | None = None
+    gate: threading.Event = field(default_factory=threading.Event)
+    left: threading.Event = field(default_factory=threading.Event)
+    asked: list[m.GenerateRequest] = field(default_factory=list)
+    address: str = ""
+
+    def start(self, address: str = "127.0.0.1:0") -> Callable[[], None]:
+        """Serve; return what stops it."""
+        self.gate.set()
+        server = grpc.server(futures.ThreadPoolExecutor(160), options=(("grpc.so_reuseport", 0),))
+        server.add_generic_rpc_handlers(
+            generic_handlers(
+                {
+                    methods.WATCH_LOC: self.watch_loc,
+                    methods.GENERATE: self.generate,
+                    methods.GENERATE_STREAM: self.generate_stream,
+                }
+            )
+        )
+        port = server.add_insecure_port(address)
+        self.address = f"127.0.0.1:{port}"
+        server.start()
+        return lambda: self.gate.set() or (server.stop(0).wait() and None)
+
+    def watch_loc(self, request: m.WatchLocRequest, context: Any) -> m.WatchLocResponse:
+        if request.model_id not in self.models:
+            context.abort(grpc.StatusCode.UNKNOWN, _not_found(request.model_id))
+        if request.seqno:
+            gone = threading.Event()
+            if context.add_callback(gone.set):
+                gone.wait()
+        change = m.WatchResult.Mutation(addition=self.address)
+        return m.WatchLocResponse(
+            admin_server_id="a", result=m.WatchResult(next_seqno=1, changelog=[change])
+        )
+
+    def generate(self, request: m.GenerateRequest, context: Any) -> m.GenerateResponse:
+        text = "".join(self._pieces(request, context))
+        return m.GenerateResponse(texts=[m.DecodedText(text=text, score=-1.25)])
+
+    def generate_stream(
+        self, request: m.GenerateRequest, context: Any
+    ) -> Iterator[m.GenerateStreamResponse]:
+        context.add_callback(self.left.set)
+        length = 0
+        for count, piece in enumerate(self._pieces(request, context)):
+            if count == self.breaks_after:
+                context.abort(grpc.StatusCode.INTERNAL, "the server fell over")
+            item = m.GenerateStreamItem(text=piece, prefix_len=length, scores=[-1.25])
+            length += len(piece)
+            yield m.GenerateStreamResponse(items=[item])
+
+    def _pieces(self, request: m.GenerateRequest, context: Any) -> Iterator[str]:
+        self.asked.append(request)
+        if self.refusals:
+            context.abort(*self.refusals.pop(0))
+        steps = int(request.extra_inputs.items.get("per_example_max_decode_steps", 10))
+        for piece in story(request.text, steps):
+            self.gate.wait()
+            if not context.is_active():
+                return
+            yield piece
+
+
+def _not_found(model: str) -> str:
+    return f"model {model} not found: rpc error: code = NotFound desc = NotFound"
+
+
+@dataclass
+class Installation:
+    """A control bucket and the heads in it."""
+
+    directory: Path
+    services: Services
+
+    def deploy(
+        self, name: str, cell: str | None, model: str = "/sax/test/story", **servable: Any
+    ) -> str:
+        """Write a head, serving from a cell at an address, or not yet; return the sax-root."""
+        root = self.directory / f"root-{name}-{len(list(self.directory.iterdir()))}"
+        serving = None
+        if cell is not None:
+            (root / "sax/test").mkdir(parents=True)
+            location = m.Location(location=cell).SerializeToString()
+            (root / "sax/test/location.proto").write_bytes(location)
+            serving = Attempt("7", 1, sax_root=str(root), model_id=model, active_at=1000)
+        head = Head(
+            name,
+            Source("manifests", f"{name}.yaml"),
+            desired="7",
+            serving=serving,
+            candidate=None if serving else Attempt("7", 1, phase="conversion.started"),
+        )
+        self._write(f"deployments/{name}/head.json", head.encode())
+        part = json.dumps({**SERVABLE, **servable}).encode()
+        self._write(f"deployments/{name}/7/servable.json", part)
+        return str(root)
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.services.objects.write(Uri("control", name), data, if_generation=None)
+
+
+@pytest.fixture
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Installation]:
+    server = StorageServer(
+        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
+    )
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
+    from google.cloud import storage
+
+    client = storage.Client()
+    client.create_bucket("control")
+    settings = load_settings(
+        {
+            "SAXFLOW_PROJECT": "local",
+            "SAXFLOW_MANIFESTS_BUCKET": "manifests",
+            "SAXFLOW_CONTROL_BUCKET": "control",
+            "SAXFLOW_MODELS_BUCKET": "models",
+            "SAXFLOW_CELLS_BUCKET": "cells",
+        }
+    )
+    (tmp_path / "cells").mkdir()
+    yield Installation(tmp_path / "cells", Services(settings, Objects(client)))
+    client.close()
+    server.stop()
+
+
+@pytest.fixture
+def start_cell() -> Generator[Callable[..., Storyteller]]:
+    stops: list[Callable[[], None]] = []
+
+    def start(address: str = "127.0.0.1:0", **options: Any) -> Storyteller:
+        teller = Storyteller(**options)
+        stops.append(teller.start(address))
+        return teller
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture
+def storyteller(start_cell: Callable[..., Storyteller], installation: Installation) -> Storyteller:
+    """A cell that the deployment `story` is served from."""
+    teller = start_cell()
+    installation.deploy("story", teller.address)
+    return teller
+
+
+class Door:
+    """The HTTP server in a thread, and clients of it."""
+
+    def __init__(self, settings: ServingSettings, services: Services) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        app = application(settings, lambda: services)
+        config = uvicorn.Config(
+            app, lifespan="on", log_level="warning", timeout_graceful_shutdown=5
+        )
+        self.server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self.server.run, args=([self._socket],))
+        self._thread.start()
+        self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self.openai = openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key="one", max_retries=0, timeout=60
+        )
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        transport = httpx.HTTPTransport(retries=5)
+        with httpx.Client(transport=transport, trust_env=False, timeout=30) as client:
+            assert client.get(f"{self.url}/healthz").status_code == 200
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self.http.post(path, json=body)
+
+    def error(self, response: httpx.Response) -> dict[str, Any]:
+        """Return OpenAI's error object."""
+        body = response.json()
+        assert set(body["error"]) == {"message", "type", "param", "code"}
+        assert body["error"]["message"]
+        return body["error"]
+
+    def close(self) -> None:
+        self.http.close()
+        self.openai.close()
+        self.server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def open_door(installation: Installation) -> Generator[Callable[..., Door]]:
+    doors: list[Door] = []
+
+    def start(**changes: Any) -> Door:
+        base = replace(load_serving_settings({}), head_seconds=0.0, patience_seconds=0.3)
+        doors.append(Door(replace(base, **changes), installation.services))
+        return doors[-1]
+
+    yield start
+    for door in doors:
+        door.close()
+
+
+@pytest.fixture
+def door(open_door: Callable[..., Door], storyteller: Storyteller) -> Door:
+    return open_door()
+
+
+@pytest.fixture
+def tell() -> Callable[[str, int], list[str]]:
+    return story
