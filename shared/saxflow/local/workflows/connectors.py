@@ -8,7 +8,7 @@ Source: https://cloud.google.com/workflows/docs/reference/googleapis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -220,16 +220,18 @@ def _send(runtime: Runtime, verb: str, url: str, arguments: Arguments) -> Value:
     return runtime.http.send(request, runtime.cancellation)["body"]
 
 
-def delays(backoff: Mapping[str, Value], count: int) -> list[float]:
-    """Return the pauses before each of `count` retries, in seconds."""
-    pauses: list[float] = []
+def delays(backoff: Mapping[str, Value], count: int) -> Iterator[float]:
+    """Yield the pauses before each of `count` retries, in seconds.
+
+    Raises:
+        WorkflowFailure: TypeError, a part of the backoff is no number.
+    """
     delay = float(expect_number(backoff.get("initial_delay", 1), "initial_delay"))
     most = float(expect_number(backoff.get("max_delay", 60), "max_delay"))
     factor = float(expect_number(backoff.get("multiplier", 1.25), "multiplier"))
     for _ in range(count):
-        pauses.append(min(delay, most))
+        yield min(delay, most)
         delay *= factor
-    return pauses
 
 
 def _wait(runtime: Runtime, poll: Poll, started: Value, options: Arguments) -> dict[str, Value]:

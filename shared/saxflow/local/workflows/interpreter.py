@@ -7,6 +7,7 @@ target, `return` and `end` until the routine, `break` and `continue` until the l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -252,7 +253,10 @@ def run_steps(steps: StepList, frame: Frame) -> Flow:
         step = steps.steps[position]
         frame.run.count_step()
         frame.step = step
-        flow = _HANDLERS[type(step.body)](step.body, frame)
+        try:
+            flow = _HANDLERS[type(step.body)](step.body, frame)
+        except RecursionError:
+            raise failure("RecursionError", "values or blocks are nested too deeply") from None
         if flow is None and step.jump is not None:
             flow = jump_to(step.jump)
         if flow is None:
@@ -339,10 +343,15 @@ def iterations(body: For, frame: Frame) -> Sequence[Value]:
     bounds = expect(render(body.bounds, frame) if body.bounds else None, list, "'range'")
     if len(bounds) != 2:
         raise type_error(f"'range' needs two numbers, not {len(bounds)}")
-    first, last = (expect_number(bound, "a bound of 'range'") for bound in bounds)
+    return _between(*(expect_number(bound, "a bound of 'range'") for bound in bounds))
+
+
+def _between(first: float, last: float) -> Sequence[Value]:
+    if not last - first < STEP_LIMIT:
+        raise resource_limit(f"'range' from {first} to {last} has more than {STEP_LIMIT} numbers")
     if isinstance(first, int) and isinstance(last, int):
         return range(first, last + 1)
-    return [first + step for step in range(int(last - first) + 1)] if last >= first else []
+    return [first + step for step in range(math.floor(last - first) + 1)] if last >= first else []
 
 
 def _try(body: Try, frame: Frame) -> Flow:

@@ -6,6 +6,7 @@ connectors, arguments, variables and limits as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from saxflow.errors import Problem
@@ -21,6 +22,8 @@ from saxflow.local.workflows.expressions import (
     dotted,
     walk,
 )
+from saxflow.local.workflows.failures import WorkflowFailure
+from saxflow.local.workflows.http import read_request
 from saxflow.local.workflows.parser import parse_workflow
 from saxflow.local.workflows.stdlib import CONSTANTS, FUNCTIONS
 from saxflow.local.workflows.steps import (
@@ -28,6 +31,7 @@ from saxflow.local.workflows.steps import (
     Body,
     CallStep,
     Computed,
+    Constant,
     For,
     Nested,
     Parallel,
@@ -55,7 +59,7 @@ def check(source: str) -> list[Problem]:
         return list(error.problems)
     problems = [*check_references(workflow), *_yaml_traps(root, "")]
     for routine in workflow.routines.values():
-        problems += _Linter(workflow, routine).variables()
+        problems += _Linter(workflow, routine).advice()
     return sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
 
 
@@ -86,7 +90,7 @@ class _Linter:
         self._workflow = workflow
         self._routine = routine
         self._problems: list[Problem] = []
-        self._names = set(_step_names(routine.steps))
+        self._names = list(_step_names(routine.steps))
         self._flow = analyse(routine)
         self._variables = {use.name for use in self._flow.writes}
         self._step = ""
@@ -97,7 +101,10 @@ class _Linter:
         self._steps(self._routine.steps, frozenset(), loop=False)
         return self._problems
 
-    def variables(self) -> list[Problem]:
+    def advice(self) -> list[Problem]:
+        for name, count in Counter(self._names).items():
+            if count > 1:
+                self._report(self._routine.mark, f"step name {name!r} occurs {count} times")
         for use in self._flow.unassigned():
             if not self._is_known(use.name):
                 self._report_use(use, f"variable {use.name!r} is read before it is assigned")
@@ -202,7 +209,8 @@ class _Linter:
     # calls and expressions
 
     def _call(self, body: CallStep, mark: Mark) -> None:
-        for problem in self._call_problems(body.function, list(body.arguments)):
+        problems = self._call_problems(body.function, list(body.arguments))
+        for problem in problems or _literal_problems(body):
             self._report(mark, f"call: {body.function}: {problem}")
         for template in body.arguments.values():
             self._template(template)
@@ -265,6 +273,20 @@ class _Linter:
             self._report(mark, f"{call.function}() takes ({', '.join(signature.names)})")
 
 
+def _literal_problems(body: CallStep) -> list[str]:
+    """Return what is wrong with the literal arguments of an HTTP call."""
+    verb = body.function.partition("http.")[2].upper()
+    if not body.function.startswith("http.") or body.function not in WORLD:
+        return []
+    literal = {name: t.value for name, t in body.arguments.items() if isinstance(t, Constant)}
+    method = literal.pop("method", "GET") if verb == "REQUEST" else verb
+    try:
+        read_request(method, {"url": "http://placeholder", **literal})
+    except WorkflowFailure as error:
+        return [str(error)]
+    return []
+
+
 def _routine_problems(routine: Routine, given: list[str]) -> list[str]:
     names: Mapping[str, bool] = {p.name: p.default is None for p in routine.parameters}
     missing = [f"argument {n!r} is missing" for n, must in names.items() if must and n not in given]
@@ -274,7 +296,8 @@ def _routine_problems(routine: Routine, given: list[str]) -> list[str]:
 
 def _step_names(steps: StepList) -> Iterator[str]:
     for step in steps.steps:
-        yield step.name
+        if step.name in steps.positions:
+            yield step.name
         for inner in _lists(step.body):
             yield from _step_names(inner)
 

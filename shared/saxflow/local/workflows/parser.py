@@ -377,10 +377,13 @@ class _Parser:
 
 
 def _body_steps(step: Step) -> StepList:
-    """Return the steps of a body that is nested steps, or a list of the step itself."""
+    """Return the steps of a body that is nested steps, or a list of the step itself.
+
+    Nothing can jump to the step in such a list: it has the name of the one around it.
+    """
     if isinstance(step.body, Nested) and step.jump is None:
         return step.body.steps
-    return StepList((step,), {step.name: 0})
+    return StepList((step,), {})
 
 
 _KINDS: dict[str, Callable[[_Parser, Node], Body]] = {

@@ -87,4 +87,4 @@ def _wanted(policy: dict[str, Value], failed: WorkflowFailure, frame: Frame) -> 
 def _pauses(policy: dict[str, Value]) -> Iterator[float]:
     most = expect(policy.get("max_retries", DEFAULT_MAX_RETRIES), int, "max_retries")
     backoff = expect(policy.get("backoff", DEFAULT_BACKOFF), dict, "backoff")
-    return iter(delays(backoff, most))
+    return delays(backoff, most)

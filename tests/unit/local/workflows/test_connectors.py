@@ -133,8 +133,9 @@ def test_reads_are_repeated_and_writes_only_when_harmless(
 
 
 def test_delays_grow_to_their_limit() -> None:
-    assert delays({"initial_delay": 1, "max_delay": 5, "multiplier": 2}, 4) == [1, 2, 4, 5]
-    assert delays({}, 2) == [1, 1.25]
+    backoff = {"initial_delay": 1, "max_delay": 5, "multiplier": 2}
+    assert list(delays(backoff, 4)) == [1, 2, 4, 5]
+    assert list(delays({}, 2)) == [1, 1.25]
 
 
 def test_every_connector_takes_what_its_path_names() -> None:

@@ -342,6 +342,55 @@ def test_current_steps_name_the_waiting_routines() -> None:
     assert run.current_steps() == []
 
 
+def test_ranges_are_bounded_by_the_step_limit(run: RunIt) -> None:
+    source = """
+    main:
+      params: [last]
+      steps:
+        - p: {parallel: {for: {value: v, range: "${[1, last]}", steps: [{s: {assign: [{x: 1}]}}]}}}
+    """
+    assert run(source, 3) is None
+    for last in (10**15, 1e300):
+        with pytest.raises(WorkflowFailure, match="ResourceLimitError"):
+            run(source, last)
+
+
+def test_ranges_of_doubles(run: RunIt) -> None:
+    source = """
+    - init: {assign: [{seen: []}]}
+    - loop: {for: {value: v, range: [0.5, 3], steps: [{s: {assign: [{seen: "${list.concat(seen, v)}"}]}}]}}
+    - out: {return: "${seen}"}
+    """
+    assert run(source) == [0.5, 1.5, 2.5]
+
+
+def test_values_nested_beyond_reason_are_an_error_that_can_be_caught(run: RunIt) -> None:
+    source = """
+    main:
+      params: [text]
+      steps:
+        - t:
+            try: {assign: [{x: "${json.decode(text)}"}]}
+            except: {as: e, steps: [{out: {return: "${e.tags}"}}]}
+        - out: {return: fine}
+    """
+    assert run(source, "[" * 20 + "]" * 20) == "fine"
+    assert run(source, "[" * 900 + "]" * 900) in (["RecursionError"], ["ValueError"])
+
+
+def test_an_inline_switch_under_try_jumps_outside(run: RunIt) -> None:
+    source = """
+    - init: {assign: [{n: 0}]}
+    - t:
+        try:
+          switch: [{condition: "${n < 3}", next: count}]
+        except: {as: e, steps: [{out: {raise: "${e}"}}]}
+    - out: {return: "${n}"}
+    - count: {assign: [{n: "${n + 1}"}], next: t}
+    """
+    assert run(source) == 3
+
+
 def test_ten_thousand_steps_a_second(run: RunIt) -> None:
     source = """
     - init: {assign: [{total: 0}]}

@@ -99,6 +99,14 @@ def main(*steps: str) -> str:
             "'x' is missing",
         ),
         ("a: [", "not YAML"),
+        (main("{call: http.get, args: {url: x}}"), "must start with http"),
+        (main("{call: http.get, args: {url: '${args}', timeout: 3600}}"), "timeout of 3600"),
+        (
+            main("{call: http.get, args: {url: '${args}', auth: {type: Basic}}}"),
+            "use OAuth2 or OIDC",
+        ),
+        (main("{call: http.request, args: {url: '${args}', method: FETCH}}"), "is unknown"),
+        (main("{steps: [{s0: {next: end}}]}"), "'s0' occurs 2 times"),
     ],
 )
 def test_problems(source: str, part: str) -> None:
