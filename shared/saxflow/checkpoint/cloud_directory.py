@@ -18,6 +18,11 @@ from saxflow.gcp.objects import Uri
 FIELDS = "nextPageToken,items(name,size,crc32c,md5Hash,generation,updated)"
 
 
+JSON_TYPE = "application/json"
+"""Of progress and records: a Workflow decodes what says so, and only that."""
+BYTES_TYPE = "application/octet-stream"
+
+
 class CloudDirectory:
     """Objects below `gs://bucket/prefix`; safe to use from several threads.
 
@@ -125,7 +130,11 @@ class CloudDirectory:
         return _entry(item)
 
     def _upload(self, name: str, data: Sequence[Buffer], crc32c: int, *, create_only: bool) -> bool:
-        metadata = {"name": self._prefix + name, "crc32c": crc32c_text(crc32c)}
+        metadata = {
+            "name": self._prefix + name,
+            "crc32c": crc32c_text(crc32c),
+            "contentType": JSON_TYPE if name.endswith(".json") else BYTES_TYPE,
+        }
         what = f"write {self._name(name)}"
         created = self._http.upload(self._bucket, metadata, data, what, create_only=create_only)
         with self._lock:

@@ -210,7 +210,7 @@ class _Multipart:
             + json.dumps(dict(metadata)).encode()
             + b"\r\n--"
             + self.BOUNDARY
-            + b"\r\nContent-Type: application/octet-stream\r\n\r\n"
+            + f"\r\nContent-Type: {metadata['contentType']}\r\n\r\n".encode()
         )
         self._tail = b"\r\n--" + self.BOUNDARY + b"--\r\n"
         self._data = [memoryview(piece).cast("B") for piece in data]
