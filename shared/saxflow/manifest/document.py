@@ -122,8 +122,8 @@ def _check_json(text: str, name: str) -> None:
 
 
 def _refuse(name: str, message: str, mark: Mark | None = None) -> Never:
-    line, column = (mark.line, mark.column) if mark else (None, None)
-    raise ManifestError(name, [Problem("", message, line, column)])
+    place = mark or Mark(1, 1)
+    raise ManifestError(name, [Problem("", message, place.line, place.column)])
 
 
 class _Reader:

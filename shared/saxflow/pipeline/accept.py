@@ -135,6 +135,7 @@ def compile_manifest(
     services: Services, parsed: Manifest, event: Notification, attempt: int
 ) -> plan.Plan:
     """Return the plan of a parsed manifest after looking at its weights' listing."""
+    plan.check_manifest(parsed, services.settings)
     return plan.compile_plan(
         parsed,
         services.settings,

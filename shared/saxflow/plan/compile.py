@@ -221,22 +221,12 @@ def _core(
             "dimensions": facts.dimensions.as_dict(),
             "id": f"{manifest.serve.cell}/{chosen.model}",
         },
-        "apis": {
-            service: settings.endpoints.api_root(service)
-            for service in ("storage", "pubsub", "batch", "tpu")
-        },
-        "project": settings.project,
-        "location": settings.location,
-        "topic": settings.topic_path,
+        **_installation(settings),
         "control": {
             "bucket": settings.control_bucket,
             "head": names.head_object(manifest.name),
             "prefix": names.plan_prefix(manifest.name, generation),
             "events": names.events_prefix(manifest.name, generation),
-        },
-        "functions": {
-            "commit_checkpoint": settings.commit_url,
-            "publish_model": settings.publish_url,
         },
         "checkpoint": _checkpoint(manifest, chosen, facts),
         "job": {
@@ -252,11 +242,6 @@ def _core(
             "hourly_usd": chosen.hourly_usd,
         },
         "cell": _cell(manifest, settings, generation, attempt),
-        "intervals": {
-            "poll": settings.poll_seconds,
-            "progress": settings.progress_seconds,
-            "lease": settings.lease_seconds,
-        },
         "deadlines": _deadlines(manifest, settings),
         "lifecycle": {
             "ttl_seconds": manifest.lifecycle.ttl_seconds,
@@ -264,6 +249,25 @@ def _core(
             "replace": manifest.lifecycle.replace,
         },
         "smoke": {"prompt": chosen.prompt, "contains": chosen.contains},
+    }
+
+
+def _installation(settings: Settings) -> dict[str, Any]:
+    services = ("storage", "pubsub", "batch", "tpu")
+    return {
+        "apis": {service: settings.endpoints.api_root(service) for service in services},
+        "project": settings.project,
+        "location": settings.location,
+        "topic": settings.topic_path,
+        "functions": {
+            "commit_checkpoint": settings.commit_url,
+            "publish_model": settings.publish_url,
+        },
+        "intervals": {
+            "poll": settings.poll_seconds,
+            "progress": settings.progress_seconds,
+            "lease": settings.lease_seconds,
+        },
     }
 
 

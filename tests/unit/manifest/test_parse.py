@@ -1,6 +1,11 @@
 """A manifest is read whole, or every problem is told with its place."""
 
+import json
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from saxflow.errors import ManifestError, Problem
 from saxflow.manifest import API_VERSION, IDS_TOKENIZER, Manifest, parse, seconds_of
@@ -172,3 +177,33 @@ def test_fields_know_their_place() -> None:
     found = read(SMALLEST + "tpu:\n  zones: [us-central1-a]\n")
     assert found.problem("tpu.zones[0]", "m") == Problem("tpu.zones[0]", "m", 5, 11)
     assert found.problem("tpu.acceleratorType", "m") == Problem("tpu.acceleratorType", "m")
+
+
+KEYS = [
+    "apiVersion",
+    "name",
+    "weights",
+    "source",
+    "sha256",
+    "tpu",
+    "zones",
+    "serve",
+    "smokeTest",
+    "<<",
+    "a.b",
+]
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner, max_size=5),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(anything)
+def test_any_document_is_read_or_refused_with_places(document: Any) -> None:
+    try:
+        parse(json.dumps(document).encode(), source_name="tiny.json")
+    except ManifestError as error:
+        refused = error.problems
+    assert all(problem.line and problem.column for problem in refused)
