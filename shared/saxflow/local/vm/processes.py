@@ -60,7 +60,7 @@ class GuardedProcess:
         """
         code = self._process.wait(timeout_seconds)
         self._cut()
-        return code
+        return code if code >= 0 else 128 - code  # a signal came before the guard was ready
 
     def running(self) -> bool:
         """Say whether anything of the tree is left."""

@@ -1,0 +1,133 @@
+"""The container engine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from saxflow.errors import BusyError, InputError, NotFoundError
+from saxflow.local.vm.containers import Container, new_id, timestamp
+
+
+def container(name, *args, image="sh", **fields):
+    return Container(id=new_id(), name=name, image=image, args=list(args), **fields)
+
+
+def test_container_is_a_process_with_environment_mounts_and_log(engine):
+    started = engine.run(
+        container(
+            "c", "echo $BASE $A $SAXFLOW_CONTAINER_MOUNTS", env={"A": "a"}, mounts={"/m": "/h"}
+        )
+    )
+    assert started.running
+    assert engine.wait("c") == 0
+    assert engine.log(started).read_text() == 'base a {"/m": "/h"}\n'
+    assert engine.find("c").status == "exited"
+
+
+def test_exit_codes_and_kill(engine):
+    engine.run(container("c", "exit 9"))
+    assert engine.wait("c") == 9
+    engine.run(container("d", "600", image="sleep"))
+    engine.kill("d")
+    assert engine.find("d").exit_code == 137
+
+
+def test_stop_is_polite_within_the_grace(engine):
+    engine.run(container("c", "trap 'exit 5' TERM; while true; do sleep 0.01; done"))
+    engine.stop("c")
+    assert engine.wait("c") in (5, 143)
+
+
+def test_stop_kills_after_the_grace(engine):
+    engine.run(container("c", "trap '' TERM; echo up; while true; do sleep 0.01; done"))
+    while engine.log(engine.find("c")).read_text() != "up\n":
+        continue
+    engine.stop("c", grace_seconds=0.1)
+    assert engine.find("c").exit_code == 137
+
+
+def test_names_are_taken_until_removed(engine):
+    engine.run(container("c", "600", image="sleep"))
+    with pytest.raises(BusyError, match="already in use"):
+        engine.run(container("c", "true"))
+    with pytest.raises(BusyError, match="is running"):
+        engine.remove("c", force=False)
+    engine.remove("c", force=True)
+    with pytest.raises(NotFoundError):
+        engine.find("c")
+    engine.run(container("c", "true"))
+
+
+def test_found_by_name_or_by_the_beginning_of_the_id(engine):
+    started = engine.run(container("c", "true"))
+    assert engine.find("/c").id == engine.find(started.id[:12]).id == started.id
+
+
+def test_unknown_image_and_empty_command(engine):
+    with pytest.raises(NotFoundError, match="manifest unknown"):
+        engine.run(container("c", image="none"))
+    with pytest.raises(InputError, match="no command"):
+        engine.run(container("d", entrypoint=""))
+
+
+def test_auto_remove_keeps_the_exit_code_for_who_waits(engine):
+    started = engine.run(container("c", "sleep 0.2; exit 4", auto_remove=True))
+    assert engine.wait(started.id) == 4
+    with pytest.raises(NotFoundError):
+        engine.find("c")
+
+
+def test_restart_policies(engine, tmp_path):
+    once = f"test -e {tmp_path}/again || {{ touch {tmp_path}/again; exit 1; }}"
+    engine.run(container("c", once, restart="on-failure"))
+    while engine.find("c").restart_count == 0 or engine.find("c").status != "exited":
+        continue
+    assert engine.find("c").exit_code == 0
+    engine.run(container("d", "exit 1", restart="on-failure:1"))
+    while engine.find("d").restart_count < 1 or engine.find("d").status != "exited":
+        continue
+    assert engine.find("d").exit_code == 1
+
+
+def test_killed_container_is_not_restarted(engine):
+    engine.run(container("c", "600", image="sleep", restart="always"))
+    engine.kill("c")
+    assert engine.find("c").status == "exited"
+
+
+def test_reboot_leaves_records_and_brings_back_what_the_policy_says(make_engine, tmp_path):
+    before = make_engine()
+    before.run(container("plain", "600", image="sleep"))
+    before.run(container("always", "600", image="sleep", restart="always"))
+    before.run(container("stopped", "600", image="sleep", restart="unless-stopped"))
+    before.kill("stopped")
+    records = {c.name: c for c in before.list()}
+    for name in ("plain", "always"):
+        before.kill(name)
+        record = replace(records[name], stopped_by_user=False).__dict__
+        (tmp_path / f"containers/{name}.json").write_text(json.dumps(record))
+    after = make_engine()
+    assert {c.name: c.status for c in after.list()} == dict.fromkeys(records, "exited")
+    after.boot()
+    assert {c.name: c.running for c in after.list()} == {
+        "plain": False,
+        "always": True,
+        "stopped": False,
+    }
+
+
+def test_pulled_images_and_start(engine):
+    engine.pull("sh")
+    assert engine.images() == ["sh"]
+    engine.run(container("c", "true"))
+    engine.wait("c")
+    engine.start("c")
+    assert engine.wait("c") == 0
+    assert engine.environment(engine.find("c"))["BASE"] == "base"
+
+
+def test_timestamps_are_utc():
+    assert timestamp().endswith("Z")

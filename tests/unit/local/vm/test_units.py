@@ -1,0 +1,113 @@
+"""systemctl and units."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from saxflow.errors import InputError
+from saxflow.local.vm.units import UNIT_DIRECTORY, Systemctl, read_unit
+
+UNIT = """[Unit]
+Description=x
+
+[Service]
+Environment="A=b c" "D=e"
+ExecStart=/bin/sh -c "echo $A >>{log}; {then}"
+Restart=always
+RestartSec={pause}
+"""
+
+
+@pytest.fixture
+def machine(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    made = []
+
+    def make(then="sleep 600", pause="0.01"):
+        directory = tmp_path / UNIT_DIRECTORY
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "x.service").write_text(UNIT.format(log=log, then=then, pause=pause))
+        made.append(Systemctl(tmp_path, {"PATH": os.environ["PATH"]}))
+        return made[-1], log
+
+    yield make
+    for systemctl in made:
+        systemctl(["stop", "x"], "")
+
+
+def lines(log, count):
+    while len(found := log.read_text().splitlines()) < count:
+        continue
+    return found
+
+
+def test_unit_file_is_read():
+    unit = read_unit("x.service", UNIT.format(log="/l", then="true", pause="2s"))
+    assert unit.exec_start == ["/bin/sh", "-c", "echo $A >>/l; true"]
+    assert unit.environment == {"A": "b c", "D": "e"}
+    assert (unit.restart, unit.restart_seconds) == ("always", 2.0)
+
+
+@pytest.mark.parametrize("text", ["[Service]\n", "nonsense\n"])
+def test_bad_unit_is_refused_by_name(text):
+    with pytest.raises(InputError, match=r"x\.service"):
+        read_unit("x.service", text)
+
+
+def test_start_runs_and_stop_ends_it(machine):
+    systemctl, log = machine()
+    assert systemctl(["daemon-reload"], "").code == 0
+    assert systemctl(["start", "x"], "").code == 0
+    assert lines(log, 1) == ["b c"]
+    assert systemctl(["is-active", "x.service"], "").stdout == "active\n"
+    assert systemctl(["stop", "x"], "").code == 0
+    assert systemctl(["is-active", "--quiet", "x"], "").code == 3
+
+
+def test_restart_always_brings_it_back(machine):
+    systemctl, log = machine(then="exit 0")
+    systemctl(["start", "x"], "")
+    assert len(lines(log, 3)) >= 3
+
+
+def test_stop_during_the_pause_keeps_it_stopped(machine):
+    systemctl, log = machine(then="exit 1", pause="600")
+    systemctl(["start", "x"], "")
+    lines(log, 1)
+    systemctl(["stop", "x"], "")
+    assert systemctl(["is-active", "x"], "").code == 3
+
+
+def test_restart_starts_what_is_stopped(machine):
+    systemctl, log = machine()
+    systemctl(["restart", "x"], "")
+    systemctl(["restart", "x"], "")
+    assert lines(log, 2) == ["b c", "b c"]
+
+
+def test_enabled_units_come_up_at_boot(machine):
+    systemctl, log = machine()
+    assert systemctl(["enable", "x"], "").code == 0
+    systemctl.boot()
+    lines(log, 1)
+    assert systemctl(["disable", "x"], "").code == 0
+    systemctl(["stop", "x"], "")
+    systemctl.boot()
+    assert systemctl(["is-active", "x"], "").code == 3
+
+
+def test_enable_now_starts_too(machine):
+    systemctl, log = machine()
+    systemctl(["enable", "--now", "x"], "")
+    assert lines(log, 1) == ["b c"]
+
+
+@pytest.mark.parametrize("argv", [["start", "none"], ["hibernate"], ["--what"]])
+def test_what_systemctl_refuses(machine, argv):
+    systemctl, _ = machine()
+    reply = systemctl(argv, "")
+    assert reply.code == 1
+    assert reply.stderr
