@@ -7,6 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# Other processes of the machine must not decide whether an example was quick enough; nothing is
+# written beside the sources.
+settings.register_profile("saxflow", deadline=None, database=None)
+settings.load_profile("saxflow")
 
 ROOT = Path(__file__).parents[1]
 

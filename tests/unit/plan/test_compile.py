@@ -234,7 +234,7 @@ def test_what_is_printed(plan_of: Callable[..., Plan]) -> None:
 
 
 @given(name=st.from_regex(names.NAME_PATTERN, fullmatch=True), generation=st.integers(1, 2**63 - 1))
-@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 def test_every_legal_name_gets_legal_resources(
     name: str,
     generation: int,
