@@ -269,7 +269,10 @@ class _Stream:
         self._stopping = stopping
 
     def __iter__(self) -> Iterator[Any]:
-        return self._requests
+        try:
+            yield from self._requests
+        except grpc.RpcError:
+            return  # the peer went away, which ends its requests like any other end
 
     def is_active(self) -> bool:
         """Return whether the peer still listens and the server still runs."""

@@ -1,0 +1,1 @@
+"""Pub/Sub: topics, subscriptions with filters and ordering, pull, streaming pull and push."""

@@ -1,0 +1,292 @@
+"""Topics and subscriptions, and what publishing to one means for the other."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from google.api_core import exceptions
+from google.pubsub_v1 import types
+
+from saxflow.local.clock import Clock
+from saxflow.local.pubsub.backlog import Backlog
+from saxflow.local.pubsub.filters import Filter, parse_filter
+
+DELETED_TOPIC = "_deleted-topic_"
+_DEFAULT_ACK_SECONDS = 10
+_MESSAGE_LIMIT_BYTES = 10_000_000
+_NAME = re.compile(
+    r"projects/[^/]+/(?:topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~%+-]{2,254}"
+)
+
+
+@dataclass
+class Subscribed:
+    """One subscription: its definition, its filter, its backlog."""
+
+    definition: types.Subscription
+    passes: Filter
+    backlog: Backlog
+
+
+class Broker:
+    """All topics and subscriptions; they live as long as the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._topics: dict[str, types.Topic] = {}
+        self._subscriptions: dict[str, Subscribed] = {}
+        self._message_ids = itertools.count(int(clock.time() * 1000))
+        self._watchers: list[Callable[[Subscribed], None]] = []
+
+    def watch(self, watcher: Callable[[Subscribed], None]) -> None:
+        """Call back whenever a subscription is created or changed."""
+        self._watchers.append(watcher)
+
+    # Topics
+
+    def create_topic(self, topic: types.Topic) -> types.Topic:
+        """Add a topic.
+
+        Raises:
+            InvalidArgument: an illegal name.
+            AlreadyExists.
+        """
+        _check_name(topic.name)
+        with self._lock:
+            if topic.name in self._topics:
+                raise exceptions.AlreadyExists(f"Resource already exists: {topic.name}")
+            self._topics[topic.name] = topic
+        return topic
+
+    def topic(self, name: str) -> types.Topic:
+        """Return a topic.
+
+        Raises:
+            NotFound.
+        """
+        with self._lock:
+            found = self._topics.get(name)
+        if found is None:
+            raise exceptions.NotFound(f"Resource not found (resource={name.rpartition('/')[2]}).")
+        return found
+
+    def topics(self, project: str) -> list[types.Topic]:
+        """Return the topics of `projects/P` in name order."""
+        with self._lock:
+            found = [self._topics[name] for name in sorted(self._topics)]
+        return [each for each in found if each.name.startswith(f"{project}/topics/")]
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; its subscriptions stay, with what they hold.
+
+        Raises:
+            NotFound.
+        """
+        self.topic(name)
+        with self._lock:
+            del self._topics[name]
+            for subscribed in self._of_topic(name):
+                subscribed.definition.topic = DELETED_TOPIC
+
+    def publish(self, topic: str, messages: Sequence[types.PubsubMessage]) -> list[str]:
+        """Hand messages to every subscription whose filter they pass; return their ids.
+
+        Raises:
+            NotFound: no such topic.
+            InvalidArgument: a message is empty, too large or has illegal attributes.
+        """
+        for message in messages:
+            _check_message(message)
+        with self._lock:
+            self.topic(topic)
+            receivers = self._of_topic(topic)
+            return [self._hand_out(message, receivers) for message in messages]
+
+    # Subscriptions
+
+    def create_subscription(self, wanted: types.Subscription) -> types.Subscription:
+        """Add a subscription; it receives what is published from now on.
+
+        Raises:
+            InvalidArgument: an illegal name, deadline or filter.
+            NotFound: no such topic.
+            AlreadyExists.
+        """
+        _check_name(wanted.name)
+        definition = types.Subscription(wanted)
+        definition.ack_deadline_seconds = _ack_seconds(wanted.ack_deadline_seconds)
+        definition.state = types.Subscription.State.ACTIVE
+        passes = parse_filter(definition.filter)
+        backlog = Backlog(definition.name, self._clock, ordered=definition.enable_message_ordering)
+        with self._lock:
+            self.topic(definition.topic)
+            if definition.name in self._subscriptions:
+                raise exceptions.AlreadyExists(f"Resource already exists: {definition.name}")
+            subscribed = Subscribed(definition, passes, backlog)
+            self._subscriptions[definition.name] = subscribed
+        self._changed(subscribed)
+        return definition
+
+    def subscription(self, name: str) -> Subscribed:
+        """Return a subscription.
+
+        Raises:
+            NotFound.
+        """
+        with self._lock:
+            found = self._subscriptions.get(name)
+        if found is None:
+            raise exceptions.NotFound(f"Resource not found (resource={name.rpartition('/')[2]}).")
+        return found
+
+    def receivable(self, name: str) -> Subscribed:
+        """Return a subscription that messages can be pulled from.
+
+        Raises:
+            NotFound.
+            FailedPrecondition: it was detached.
+        """
+        subscribed = self.subscription(name)
+        if subscribed.definition.detached:
+            raise exceptions.FailedPrecondition(f"{name} is detached from its topic")
+        return subscribed
+
+    def subscriptions(self, project: str) -> list[types.Subscription]:
+        """Return the subscriptions of `projects/P` in name order."""
+        with self._lock:
+            found = [self._subscriptions[name].definition for name in sorted(self._subscriptions)]
+        return [each for each in found if each.name.startswith(f"{project}/subscriptions/")]
+
+    def subscriptions_of(self, topic: str) -> list[str]:
+        """Return the names of a topic's subscriptions.
+
+        Raises:
+            NotFound.
+        """
+        self.topic(topic)
+        with self._lock:
+            return sorted(each.definition.name for each in self._of_topic(topic))
+
+    def update_subscription(
+        self, wanted: types.Subscription, paths: Sequence[str]
+    ) -> types.Subscription:
+        """Change fields of a subscription.
+
+        Raises:
+            NotFound.
+            InvalidArgument: a field that cannot change.
+        """
+        subscribed = self.subscription(wanted.name)
+        fixed = {"name", "topic", "filter", "enable_message_ordering"} & set(paths)
+        if fixed or not paths:
+            raise exceptions.InvalidArgument(f"{', '.join(fixed) or 'no field'} can be updated")
+        with self._lock:
+            _copy_fields(wanted, subscribed.definition, paths)
+            seconds = subscribed.definition.ack_deadline_seconds
+            subscribed.definition.ack_deadline_seconds = _ack_seconds(seconds)
+        self._changed(subscribed)
+        return subscribed.definition
+
+    def detach(self, name: str) -> None:
+        """Cut a subscription off its topic and drop what it holds.
+
+        Raises:
+            NotFound.
+        """
+        subscribed = self.subscription(name)
+        subscribed.definition.detached = True
+        subscribed.backlog.purge(float("inf"))
+        subscribed.backlog.wake()
+
+    def delete_subscription(self, name: str) -> None:
+        """Delete a subscription with what it holds.
+
+        Raises:
+            NotFound.
+        """
+        subscribed = self.subscription(name)
+        with self._lock:
+            self._subscriptions.pop(name, None)
+        subscribed.definition.detached = True
+        subscribed.backlog.wake()
+
+    def wake(self) -> None:
+        """Wake everybody who waits for messages."""
+        with self._lock:
+            everything = list(self._subscriptions.values())
+        for subscribed in everything:
+            subscribed.backlog.wake()
+
+    def _hand_out(self, message: types.PubsubMessage, receivers: Sequence[Subscribed]) -> str:
+        stamped = types.PubsubMessage(message)
+        stamped.message_id = str(next(self._message_ids))
+        stamped.publish_time = cast(Any, self._clock.now())
+        attributes = dict(stamped.attributes)
+        for subscribed in receivers:
+            if subscribed.passes(attributes):
+                subscribed.backlog.add(stamped)
+        return stamped.message_id
+
+    def _of_topic(self, topic: str) -> list[Subscribed]:
+        return [
+            each
+            for each in self._subscriptions.values()
+            if each.definition.topic == topic and not each.definition.detached
+        ]
+
+    def _changed(self, subscribed: Subscribed) -> None:
+        policy = subscribed.definition.retry_policy
+        low = _seconds(policy.minimum_backoff) if policy else 0.0
+        high = _seconds(policy.maximum_backoff) if policy else 0.0
+        subscribed.backlog.backoff = lambda attempt: min(low * 2 ** (attempt - 1), high or low)
+        for watcher in self._watchers:
+            watcher(subscribed)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise exceptions.InvalidArgument(
+            f"Invalid resource name {name!r}: the id has 3 to 255 characters, begins with a letter"
+            " and not with goog"
+        )
+
+
+def _check_message(message: types.PubsubMessage) -> None:
+    attributes = dict(message.attributes)
+    if not message.data and not attributes:
+        raise exceptions.InvalidArgument("a message needs data or at least one attribute")
+    if len(message.data) > _MESSAGE_LIMIT_BYTES:
+        raise exceptions.InvalidArgument(f"a message has at most {_MESSAGE_LIMIT_BYTES} bytes")
+    if len(attributes) > 100 or any(
+        key.startswith("goog") or not 0 < len(key.encode()) <= 256 or len(value.encode()) > 1024
+        for key, value in attributes.items()
+    ):
+        raise exceptions.InvalidArgument(
+            "at most 100 attributes, keys of 1 to 256 bytes that do not begin with goog,"
+            " values of at most 1024 bytes"
+        )
+
+
+def _seconds(duration: Any) -> float:
+    return cast(timedelta, duration).total_seconds() if duration else 0.0
+
+
+def _ack_seconds(seconds: int) -> int:
+    if seconds and not 10 <= seconds <= 600:
+        raise exceptions.InvalidArgument(f"ack deadline of {seconds} s is not within 10 to 600 s")
+    return seconds or _DEFAULT_ACK_SECONDS
+
+
+def _copy_fields(source: Any, target: Any, paths: Sequence[str]) -> None:
+    for path in paths:
+        name = path.partition(".")[0]
+        if name not in type(target).meta.fields:
+            raise exceptions.InvalidArgument(f"no field {path!r}")
+        setattr(target, name, getattr(source, name))
