@@ -98,7 +98,7 @@ class Backends:
         """Yield the samples as they grow, at least once; only once when nothing is streamed.
 
         Raises:
-            NotFoundError, RequestError: as `find`.
+            NotFoundError, TransientError, RequestError: as `find`.
             SaxError: the cell refused or is gone.
             DeadlineError: no answer in time.
         """

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from saxflow import names
-from saxflow.errors import NotFoundError, RequestError
+from saxflow.errors import NotFoundError, RequestError, SaxflowError, TransientError
 from saxflow.gcp.objects import Uri
 from saxflow.head import Attempt, Head
 from saxflow.pipeline.heads import all_heads, read_head
@@ -74,7 +74,8 @@ class Deployments:
 
         Raises:
             NotFoundError: no such deployment, or none serves that SAX model.
-            RequestError: it does not serve yet (503), or several deployments serve that SAX model.
+            TransientError: it does not serve yet.
+            RequestError: several deployments serve that SAX model.
         """
         known = None if fresh else self.known(name)
         if known is not None:
@@ -136,15 +137,10 @@ class Deployments:
         return self._servables[name, generation]
 
 
-def _not_serving(head: Head) -> RequestError:
+def _not_serving(head: Head) -> SaxflowError:
     if not head.wanted:
-        return RequestError(
-            f"deployment {head.name} was deleted", param="model", code="model_not_found", status=404
-        )
+        return NotFoundError(f"deployment {head.name} was deleted")
     phase = head.candidate.phase if head.candidate and head.candidate.phase else "accepted"
-    return RequestError(
-        f"deployment {head.name} does not serve yet ({phase}); `saxflow watch {head.name}` follows it",
-        param="model",
-        code="model_not_ready",
-        status=503,
+    return TransientError(
+        f"deployment {head.name} does not serve yet ({phase}); `saxflow watch {head.name}` follows it"
     )

@@ -14,6 +14,7 @@ from saxflow.errors import (
     RequestError,
     SaxError,
     SaxflowError,
+    TransientError,
 )
 
 RETRY_SECONDS = 5
@@ -96,6 +97,7 @@ _SAX_RULES = {
 _RULES: tuple[tuple[type[SaxflowError], _Rule], ...] = (
     (BusyError, _BUSY),
     (DeadlineError, _LATE),
+    (TransientError, _LOADING),
     (NotFoundError, _UNKNOWN_MODEL),
     (InputError, _Rule(400, _INVALID)),
     (CloudError, _Rule(503, _SERVER, "control_unavailable", RETRY_SECONDS)),
@@ -107,9 +109,7 @@ _RULES: tuple[tuple[type[SaxflowError], _Rule], ...] = (
 def failure_of(error: SaxflowError) -> Failure:
     """Return what a client is told of an exception."""
     if isinstance(error, RequestError):
-        retry = RETRY_SECONDS if error.status == 503 else None
-        kind = _SERVER if error.status >= 500 else _INVALID
-        return Failure(error.status, kind, str(error), error.param, error.code, retry)
+        return Failure(error.status, _INVALID, str(error), error.param, error.code)
     if isinstance(error, SaxError):
         return _sax_rule(error).failure(error)
     return next(rule for kind, rule in _RULES if isinstance(error, kind)).failure(error)

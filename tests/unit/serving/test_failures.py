@@ -14,6 +14,7 @@ from saxflow.errors import (
     RequestError,
     SaxError,
     SaxflowError,
+    TransientError,
 )
 from saxflow.serving.failures import failure_of, internal
 
@@ -22,7 +23,7 @@ from saxflow.serving.failures import failure_of, internal
     ("error", "status", "code"),
     [
         (RequestError("x", param="n", code="c"), 400, "c"),
-        (RequestError("x", code="model_not_ready", status=503), 503, "model_not_ready"),
+        (TransientError("x"), 503, "model_not_ready"),
         (InputError("x"), 400, None),
         (NotFoundError("x"), 404, "model_not_found"),
         (BusyError("x"), 429, "queue_full"),
