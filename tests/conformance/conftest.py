@@ -69,13 +69,22 @@ class PaxSession:
         Raises:
             AssertionError: Pax refused; its own words are in the message.
         """
+        return self._answer(servable, checkpoint=str(checkpoint), **request)
+
+    def variables(self, servable: Servable) -> dict[str, tuple[tuple[int, ...], int | None]]:
+        """Return shape and sharded axis of every variable the model would restore."""
+        answer = {name: row.tolist() for name, row in self._answer(servable).items()}
+        return {
+            name: (tuple(shape), None if axis < 0 else axis)
+            for name, (*shape, axis) in answer.items()
+        }
+
+    def _answer(self, servable: Servable, **request: Any) -> Variables:
         self.asked += 1
         described = self.folder / f"{self.asked}.servable.json"
         described.write_text(servable.to_json(), encoding="utf-8")
         out = self.folder / f"{self.asked}.npz"
-        reply = self._ask(
-            {"servable": str(described), "checkpoint": str(checkpoint), "out": str(out), **request}
-        )
+        reply = self._ask({"servable": str(described), "out": str(out), **request})
         assert reply == {"ok": True}, reply
         with np.load(out) as found:
             return {name: found[name] for name in found.files}

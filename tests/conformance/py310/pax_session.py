@@ -4,7 +4,9 @@ Importing Pax takes a dozen seconds, so one process answers a whole test session
 {"servable", "checkpoint", "stored_dtype"?, "ids"?, "out"}: the checkpoint's step directory is
 restored for the params class that `saxflow.py` builds from the servable's JSON file, exactly as
 SAX's model server does it, and every variable (bit patterns, as unsigned integers) and, if token
-ids are given, the logits are written to `out` (.npz). The reply is {"ok": true} or {"error": text}.
+ids are given, the logits are written to `out` (.npz). Without a checkpoint only the shape of every
+variable the model would restore, and its axis that `mdl` shards (-1: none), are written. The reply
+is {"ok": true} or {"error": text}.
 """
 
 import importlib.util
@@ -47,14 +49,26 @@ def sample_input(vocab_ids):
     )
 
 
+def describe(task):
+    """Return name, shape and sharding of every variable, without making any."""
+    return task.model.abstract_init_with_metadata(
+        sample_input(np.ones((1, 8), np.int32)), do_eval=False
+    )
+
+
+def mdl_axis(weight):
+    """Return the axis of a variable that the mesh's `mdl` axis shards, -1 when none is."""
+    split = weight.tensor_split_dims_mapping or []
+    axes = [axis for axis, by in enumerate(split) if by == "mdl" or by == ("mdl",)]
+    return axes[0] if axes else -1
+
+
 def restore(task, step_directory, mesh, stored_dtype):
     """Restore the variables `{path: array}` that the model declares, cast as SAX would.
 
     With `stored_dtype` nothing is cast: the restored bits are the stored ones.
     """
-    metadata = task.model.abstract_init_with_metadata(
-        sample_input(np.ones((1, 8), np.int32)), do_eval=False
-    )
+    metadata = describe(task)
     padded = task.create_train_state_padded_shapes(metadata, discard_opt_states=True)
     if stored_dtype:
         padded = _with_dtype(padded, jnp.dtype(stored_dtype))
@@ -113,28 +127,38 @@ def bits(array):
 
 
 def answer(request):
-    """Restore, compute, write; see the module's docstring."""
+    """Describe, or restore and compute; see the module's docstring."""
     params = params_class(request["servable"])()
     config = params.task()
     task = config.Instantiate()
-    devices = mesh_utils.create_device_mesh(
-        params.ICI_MESH_SHAPE, jax.devices()[: int(np.prod(params.ICI_MESH_SHAPE))]
-    )
-    mesh = jax.sharding.Mesh(devices, config.model.mesh_axis_names)
-    with mesh:
-        variables = restore(task, request["checkpoint"], mesh, request.get("stored_dtype"))
-        found = flatten(variables)
-        if "ids" in request:
-            found["logits"] = logits(task, variables, np.asarray(request["ids"], np.int32))
+    if "checkpoint" in request:
+        found = answer_from_checkpoint(request, config, task)
+    else:
+        found = {
+            name: np.asarray([*leaf.shape, mdl_axis(leaf)])
+            for name, leaf in flatten(describe(task)).items()
+            if name.startswith("params.")
+        }
     np.savez(request["out"], **found)
 
 
+def answer_from_checkpoint(request, config, task):
+    """Return the bits of every variable, and the logits if ids are given."""
+    shape = config.model.ici_mesh_shape
+    devices = mesh_utils.create_device_mesh(shape, jax.devices()[: int(np.prod(shape))])
+    mesh = jax.sharding.Mesh(devices, config.model.mesh_axis_names)
+    with mesh:
+        variables = restore(task, request["checkpoint"], mesh, request.get("stored_dtype"))
+        found = {name: bits(leaf) for name, leaf in flatten(variables).items()}
+        if "ids" in request:
+            found["logits"] = logits(task, variables, np.asarray(request["ids"], np.int32))
+    return found
+
+
 def flatten(tree):
-    """Return the bits of every leaf by its dotted path: `params.lm.final_ln.scale`."""
+    """Return every leaf by its dotted path: `params.lm.final_ln.scale`."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        ".".join(str(getattr(key, "key", key)) for key in path): bits(leaf) for path, leaf in leaves
-    }
+    return {".".join(str(getattr(key, "key", key)) for key in path): leaf for path, leaf in leaves}
 
 
 def main():
