@@ -15,7 +15,8 @@ umask 077
 
 readonly ADMIN=sax-admin SERVER=sax-model-server UNIT=saxflow-supervisor.service
 readonly FIRST_SPARE_PORT=10010 LAST_SPARE_PORT=10017 # an admin that comes back uses these in turn
-readonly STALE_SECONDS=120 TICK_MS=1000 HASTE_MS=200 PULL_ATTEMPTS=5 HOPELESS_STARTS=3 ADMIN_PAUSE_MS=5000
+readonly STALE_SECONDS=120 TICK_MS=1000 HASTE_MS=200 LOGS_MS=10000 ADMIN_PAUSE_MS=5000
+readonly DOCKER_ATTEMPTS=60 PULL_ATTEMPTS=5 HOPELESS_STARTS=3
 
 root="${SAXFLOW_VM_ROOT:-/}"
 root="${root%/}"
@@ -26,7 +27,7 @@ readonly mode log="$root/var/log/saxflow-$mode.log"
 export DOCKER_CONFIG="$home/docker" # HOME is not set at boot
 
 token="" token_until=0
-state=booting message="" epoch=0 failures=0 reported_ms=0
+state=booting message="" epoch=0 failures=0 reported_ms=0 logs_ms=0
 phase=admin not_before_ms=0 peers_ms=0 admin_started_ms=0 alive="" alive_ms=0
 
 # --- JSON, in one place ------------------------------------------------------------------------
@@ -178,14 +179,17 @@ storage() {
 
 # report STATE [MESSAGE]: overwrite this worker's state object; trouble to do so is only logged
 report() {
-  local body tail_file="$log"
-  state="$1" message="${2:-}"
-  if [[ "$mode" == supervise && "$state" != failed || "$failures" -gt 0 ]]; then
+  local body tail_file="$log" now
+  now="$(now_ms)"
+  if [[ "$mode" == supervise ]] && [[ "$1" != failed || "$failures" -gt 0 ]]; then
     tail_file="$home/containers.log"
-    container_logs >"$tail_file"
+    if [[ "$1" != "$state" ]] || ((now - logs_ms >= LOGS_MS)); then
+      container_logs >"$tail_file"
+      logs_ms="$now"
+    fi
   fi
+  state="$1" message="${2:-}" reported_ms="$now"
   body="$(python state "$worker" "$state" "$boot_id" "$epoch" "$message" "$tail_file")"
-  reported_ms="$(now_ms)"
   storage --retry 3 --max-time 20 -o /dev/null -X POST -H 'Content-Type: application/json' \
     --data-binary "$body" "$upload_url" || say "state $state could not be stored"
 }
@@ -273,6 +277,7 @@ boot() {
   epoch="$((highest_epoch > epoch ? highest_epoch + 1 : epoch + 1))"
   remember epoch "$epoch"
   report booting
+  await_docker
   systemctl stop "$UNIT" 2>/dev/null || true
   docker rm -f "$ADMIN" "$SERVER" >/dev/null 2>&1 || true
   rm -f "$root/tmp/libtpu_lockfile"
@@ -286,6 +291,15 @@ boot() {
   systemctl daemon-reload
   systemctl restart "$UNIT"
   say "worker $worker of $hosts handed over to $UNIT"
+}
+
+await_docker() {
+  local attempt
+  for ((attempt = 1; attempt <= DOCKER_ATTEMPTS; attempt++)); do
+    if docker version >/dev/null 2>&1; then return 0; fi
+    sleep 2
+  done
+  fail "the docker daemon did not come up"
 }
 
 use_huge_pages() {

@@ -10,6 +10,7 @@ Only the standard library is imported and no package: the guard starts with `pyt
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -35,7 +36,8 @@ def main(argv: list[str]) -> int:
     child = _spawn(argv)
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
