@@ -63,10 +63,16 @@ class Dataflow:
     )
 
     def unassigned(self) -> Iterator[Use]:
-        """Yield the reads that no write can come before."""
+        """Yield the reads of names that are assigned, but only later."""
         for read in self.reads:
             seen = [w for w in self.writes if w.name == read.name and _encloses(w, read)]
-            if not any(w.position < read.position or self._loops(w, read) for w in seen):
+            if seen and not any(w.position < read.position or self._loops(w, read) for w in seen):
+                yield read
+
+    def undefined(self) -> Iterator[Use]:
+        """Yield the reads of names that nothing around them ever assigns."""
+        for read in self.reads:
+            if not any(w.name == read.name and _encloses(w, read) for w in self.writes):
                 yield read
 
     def unshared(self) -> Iterator[Use]:

@@ -229,7 +229,7 @@ def _validate(workflow: workflows_v1.Workflow) -> None:
         problems = list(error.problems)
     if problems:
         listing = "\n".join(str(problem) for problem in problems)
-        raise exceptions.InvalidArgument(f"main.workflows.yaml: parse error:\n{listing}")
+        raise exceptions.InvalidArgument(f"failed to build:\n{listing}")
     variables = workflow.user_env_vars
     if len(variables) > ENVIRONMENT_LIMIT:
         raise exceptions.InvalidArgument(f"{len(variables)} variables; {ENVIRONMENT_LIMIT} allowed")

@@ -8,6 +8,7 @@ Source: https://cloud.google.com/workflows/docs/reference/syntax/error-types
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,34 +51,39 @@ def failure(tag: str, message: str, *more_tags: str, **fields: Value) -> Workflo
     return WorkflowFailure({"message": message, "tags": [tag, *more_tags], **fields})
 
 
+def language_error(tag: str, message: str) -> WorkflowFailure:
+    """Return an error of the language itself; its message begins with the tag, as the service's."""
+    return failure(tag, f"{tag}: {message}")
+
+
 def type_error(message: str) -> WorkflowFailure:
     """An operation met a value of a type that it cannot handle."""
-    return failure("TypeError", message)
+    return language_error("TypeError", message)
 
 
 def value_error(message: str) -> WorkflowFailure:
     """A value of the right type that cannot be used."""
-    return failure("ValueError", message)
+    return language_error("ValueError", message)
 
 
 def key_error(message: str) -> WorkflowFailure:
     """A map key, variable or environment variable that does not exist."""
-    return failure("KeyError", message)
+    return language_error("KeyError", message)
 
 
 def index_error(message: str) -> WorkflowFailure:
     """A list position that does not exist."""
-    return failure("IndexError", message)
+    return language_error("IndexError", message)
 
 
 def zero_division(message: str) -> WorkflowFailure:
     """A division or remainder by zero."""
-    return failure("ZeroDivisionError", message)
+    return language_error("ZeroDivisionError", message)
 
 
 def resource_limit(message: str) -> WorkflowFailure:
     """One of the service's limits was exceeded."""
-    return failure("ResourceLimitError", message)
+    return language_error("ResourceLimitError", message)
 
 
 def tags_of(payload: Value) -> Sequence[str]:
@@ -87,9 +93,16 @@ def tags_of(payload: Value) -> Sequence[str]:
 
 
 def describe(payload: Value) -> str:
-    """Return an error value as one line for people."""
-    if isinstance(payload, dict):
-        tags = tags_of(payload)
-        message = str(payload.get("message", payload))
-        return f"{tags[0]}: {message}" if tags else message
-    return str(payload)
+    """Return an error value as the first line of an Execution's error context."""
+    message = payload.get("message") if isinstance(payload, dict) else None
+    if isinstance(message, str):
+        return message
+    return f"RuntimeError: {json.dumps(payload, ensure_ascii=False, default=repr)}"
+
+
+def context_of(payload: Value, place: Place | None) -> str:
+    """Return an error value together with the step that it arose in."""
+    if place is None:
+        return describe(payload)
+    where = f'in step "{place.step}", routine "{place.routine}", line: {place.line}'
+    return f"{describe(payload)}\n{where}"

@@ -20,6 +20,7 @@ from saxflow.local.workflows.failures import (
     WorkflowFailure,
     failure,
     key_error,
+    language_error,
     resource_limit,
     type_error,
 )
@@ -207,7 +208,7 @@ def call_routine(
     """
     depth = caller.depth + 1 if caller else 1
     if depth > DEPTH_LIMIT:
-        raise failure("RecursionError", f"more than {DEPTH_LIMIT} calls deep")
+        raise language_error("RecursionError", f"more than {DEPTH_LIMIT} calls deep")
     scope = Scope(run.memory)
     frame = Frame(run, routine, scope, caller, depth)
     for name, value in _bound(routine, arguments).items():
@@ -256,7 +257,7 @@ def run_steps(steps: StepList, frame: Frame) -> Flow:
         try:
             flow = _HANDLERS[type(step.body)](step.body, frame)
         except RecursionError:
-            raise failure("RecursionError", "values or blocks are nested too deeply") from None
+            raise language_error("RecursionError", "nested too deeply") from None
         if flow is None and step.jump is not None:
             flow = jump_to(step.jump)
         if flow is None:

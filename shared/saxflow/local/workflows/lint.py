@@ -99,6 +99,10 @@ class _Linter:
         if self._routine.name in FUNCTIONS or self._routine.name in _RESERVED_STEPS:
             self._report(self._routine.mark, f"{self._routine.name!r} is a reserved name")
         self._steps(self._routine.steps, frozenset(), loop=False)
+        for use in self._flow.undefined():
+            if not self._is_known(use.name):
+                message = f"symbol {use.name!r} is neither a variable nor a subworkflow"
+                self._report_use(use, message)
         return self._problems
 
     def advice(self) -> list[Problem]:
@@ -106,8 +110,7 @@ class _Linter:
             if count > 1:
                 self._report(self._routine.mark, f"step name {name!r} occurs {count} times")
         for use in self._flow.unassigned():
-            if not self._is_known(use.name):
-                self._report_use(use, f"variable {use.name!r} is read before it is assigned")
+            self._report_use(use, f"variable {use.name!r} is read before it is assigned")
         for use in self._flow.unshared():
             self._report_use(use, f"{use.name!r} is assigned in a branch; list it under 'shared'")
         return self._problems

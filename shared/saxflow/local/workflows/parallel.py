@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from saxflow.local.workflows.failures import Value, WorkflowFailure, describe, failure, value_error
+from saxflow.local.workflows.failures import (
+    Place,
+    Value,
+    WorkflowFailure,
+    context_of,
+    failure,
+    value_error,
+)
 from saxflow.local.workflows.stdlib.signature import expect
 from saxflow.local.workflows.steps import For, Parallel, StepList, render
 from saxflow.local.workflows.values import to_json
@@ -121,9 +128,5 @@ def _report(failed: list[tuple[str, WorkflowFailure, Frame]]) -> None:
 
 def _error(error: WorkflowFailure, frame: Frame) -> Value:
     step = frame.step
-    name, line = (step.name, step.mark.line) if step else ("", None)
-    place = f'in step "{name}", routine "{frame.routine.name}", line: {line}'
-    return {
-        "context": f"RuntimeError: {describe(error.payload)}\n{place}",
-        "payload": to_json(error.payload),
-    }
+    place = Place(frame.routine.name, step.name, step.mark.line) if step else None
+    return {"context": context_of(error.payload, place), "payload": to_json(error.payload)}

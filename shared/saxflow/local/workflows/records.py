@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from saxflow.local.messages import copied
 from saxflow.local.rpc.operations import plain
-from saxflow.local.workflows.failures import Value, WorkflowFailure, describe
+from saxflow.local.workflows.failures import Value, WorkflowFailure, context_of, describe
 from saxflow.local.workflows.values import from_json, to_json
 
 ARGUMENT_LIMIT_BYTES = 32 * 1024
@@ -81,10 +81,7 @@ def error_of(error: WorkflowFailure) -> executions_v1.Execution.Error:
         payload = to_json(error.payload)
     except WorkflowFailure:
         payload = json.dumps(describe(error.payload))
-    context = describe(error.payload)
-    if error.trace:
-        place = error.trace[0]
-        context += f'\nin step "{place.step}", routine "{place.routine}", line: {place.line}'
+    context = context_of(error.payload, error.trace[0] if error.trace else None)
     elements = [
         {"step": p.step, "routine": p.routine, "position": {"line": p.line or 0}}
         for p in error.trace

@@ -22,7 +22,8 @@ def test_reads_and_writes_are_listed_with_their_steps() -> None:
     assert [(use.name, use.step) for use in flow.reads] == [
         ("args", "a"), ("x", "b"), ("y", "b"), ("retry", "c"), ("n", "c")
     ]  # fmt: skip
-    assert [use.name for use in flow.unassigned()] == ["y", "retry", "n"]
+    assert [use.name for use in flow.undefined()] == ["y", "retry", "n"]
+    assert list(flow.unassigned()) == []
     assert list(flow.unshared()) == []
 
 

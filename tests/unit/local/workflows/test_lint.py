@@ -59,14 +59,14 @@ def main(*steps: str) -> str:
         (main("{return: '${nothing(1)}'}"), "nothing(): no such function"),
         (main("{return: '${len()}'}"), "len() takes (value)"),
         (main("{return: '${http.get(1)}'}"), "blocks"),
-        (main("{return: '${x}'}"), "'x' is read before it is assigned"),
+        (main("{return: '${x}'}"), "symbol 'x' is neither"),
         (main("{return: '${x}'}", "{assign: [{x: 1}]}"), "'x' is read before"),
-        (main("{assign: [{x.y: 1}]}"), "'x' is read before"),
+        (main("{assign: [{x.y: 1}]}"), "symbol 'x' is neither"),
         (
             main(
                 "{for: {value: v, in: [1], steps: [{x: {assign: [{y: 1}]}}]}}", "{return: '${y}'}"
             ),
-            "'y' is read before",
+            "symbol 'y' is neither",
         ),
         (main("{return: '${not args == 1}'}"), "'not' binds tighter"),
         (main("{return: '${http.default_retries}'}"), "http.default_retries is unknown"),
@@ -125,5 +125,5 @@ def test_problems_come_in_the_order_of_lines() -> None:
 
 
 def test_references_leave_variables_and_style_aside() -> None:
-    workflow = parse_workflow(main("{return: '${x}'}", "{assign: [{y: no}]}", "{next: nowhere}"))
+    workflow = parse_workflow(main("{return: '${x}'}", "{assign: [{x: no}]}", "{next: nowhere}"))
     assert [problem.path for problem in check_references(workflow)] == ["main.s2"]

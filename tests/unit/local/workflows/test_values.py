@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from saxflow.local.workflows.failures import WorkflowFailure, describe, tags_of
+from saxflow.local.workflows.failures import (
+    Place,
+    WorkflowFailure,
+    context_of,
+    describe,
+    key_error,
+    tags_of,
+)
 from saxflow.local.workflows.values import (
     FunctionRef,
     equal,
@@ -82,7 +89,10 @@ def test_text_of_numbers() -> None:
 
 
 def test_errors_describe_themselves() -> None:
-    assert describe({"message": "no", "tags": ["KeyError", 5]}) == "KeyError: no"
-    assert describe({"code": 5}) == "{'code': 5}"
-    assert describe("plain") == "plain"
+    assert describe({"message": "no", "tags": ["KeyError", 5]}) == "no"
+    assert describe({"code": 5}) == 'RuntimeError: {"code": 5}'
+    assert describe("plain") == 'RuntimeError: "plain"'
+    assert str(key_error("key not found: a")) == "KeyError: key not found: a"
+    place = Place("main", "step", 3)
+    assert context_of("no", place) == 'RuntimeError: "no"\nin step "step", routine "main", line: 3'
     assert tags_of({"tags": "HttpError"}) == []
