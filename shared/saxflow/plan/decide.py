@@ -89,6 +89,7 @@ def decide(manifest: Manifest, settings: Settings, facts: WeightFacts) -> Decisi
     hourly = hourly_usd(chosen, zones, settings, spot=spot)
     problems = [
         *_early(manifest, settings),
+        *_of_digests(manifest, facts),
         *_of_weights(manifest, size, dims),
         *_of_memory(manifest, budget, dims, load),
         *_of_cost(manifest, chosen, hourly),
@@ -196,6 +197,16 @@ def _of_zones(manifest: Manifest, settings: Settings) -> Iterator[Problem]:
                 f"tpu.zones[{index}]",
                 f"{zone!r} is not in {location}, where the models bucket is, so every load would be"
                 " charged; name a zone there, or write allowCrossRegion: true",
+            )
+
+
+def _of_digests(manifest: Manifest, facts: WeightFacts) -> Iterator[Problem]:
+    there = [file.name for file in facts.files]
+    for name in manifest.weights.sha256:
+        if name not in there:
+            yield manifest.problem(
+                f"weights.sha256.{name}",
+                f"no such file among the weights ({', '.join(there[:4])}, ...); correct the name",
             )
 
 

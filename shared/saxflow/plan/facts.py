@@ -233,6 +233,6 @@ def _check_sizes(
     absent = [_shard(number) for number in range(len(files), expected)] if sharded else []
     guess = f"{', '.join(absent[:8])} seems to be missing" if absent else "a file is missing or cut"
     raise WeightsError(
-        f"{source}: {len(files)} tensor files hold {total} bytes, the dimensions of {document} need"
+        f"{source}: {len(files)} tensor file(s) hold {total} bytes, the dimensions of {document} need"
         f" {needed}; {guess}, upload it"
     )

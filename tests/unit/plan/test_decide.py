@@ -107,6 +107,7 @@ def test_prices_are_those_of_the_dearest_zone(decision_of: Callable[..., Decisio
         ("7b", {"tpu": {"zones": ["us-west4-a"]}}, "tpu.zones[0]", "allowCrossRegion: true"),
         ("7b", {"lifecycle": {"maxHourlyCost": 4}}, "lifecycle.maxHourlyCost", "4.80 USD an hour"),
         ("7b", {"lifecycle": {"replace": "inPlace"}}, "lifecycle.replace", "blueGreen"),
+        ("7b", {"weights": {"source": "gs://models/x", "sha256": {"a.pth": "0" * 64}}}, "weights.sha256.a.pth", "no such file"),
         ("7b", {"weights": {"source": "hf://a/b@c"}}, "weights.source", "gcloud storage cp"),
         ("7b", {"serve": {"modelPath": f"{STOCK}LLaMA7BFP16TPUv5e"}}, "serve.modelPath", "maxInputTokens: 128"),
     ],
