@@ -31,6 +31,8 @@ TOKENIZER = "tokenizer.model"
 _SHARD = re.compile(r"consolidated\.(\d+)\.pth")
 _PART = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
 _STORED_ITEMSIZE = 2
+MAX_SHARDS = 16
+"""More tensor-parallel shards than any Llama was published in."""
 
 
 @dataclass(frozen=True)
@@ -228,11 +230,17 @@ def _check_sizes(
     total = sum(file.size_bytes for file in files)
     if total >= needed:
         return
-    expected = round(needed * len(files) / total)
-    sharded = _SHARD.fullmatch(files[0].name)
-    absent = [_shard(number) for number in range(len(files), expected)] if sharded else []
-    guess = f"{', '.join(absent[:8])} seems to be missing" if absent else "a file is missing or cut"
+    absent = ", ".join(_absent_shards(files, needed, total))
+    guess = f"{absent} seems to be missing" if absent else "a file is missing or cut"
     raise WeightsError(
         f"{source}: {len(files)} tensor file(s) hold {total} bytes, the dimensions of {document} need"
         f" {needed}; {guess}, upload it"
     )
+
+
+def _absent_shards(files: Sequence[SourceFile], needed: int, total: int) -> list[str]:
+    """Guess which shards follow the last one: all shards of a model have about the same size."""
+    expected = round(needed * len(files) / total)
+    if expected > MAX_SHARDS or not _SHARD.fullmatch(files[0].name):
+        return []
+    return [_shard(number) for number in range(len(files), expected)]

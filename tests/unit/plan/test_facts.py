@@ -106,6 +106,10 @@ def test_empty_files(suffix: str) -> None:
     assert f"consolidated.01.{suffix} has 0 bytes" in refused(listing)
 
 
+def test_tiny_files_do_not_lead_to_wild_guesses() -> None:
+    assert "a file is missing or cut" in refused(shards(0, size=1))
+
+
 def test_no_weights_at_all() -> None:
     assert "found: nothing" in refused([])
     listing = [file(f"{n}.txt") for n in range(7)]
