@@ -216,12 +216,24 @@ def layout_facts(mesh: int, compressor: str) -> dict[str, Any]:
     return {"mesh": mesh, "max_chunk_bytes": MAX_CHUNK_BYTES, "compressor": compressor}
 
 
-def marker_text(step_directory: str) -> str:
-    """Return the text of a commit marker; only its existence counts for readers.
+def marker_text(directory: str) -> str:
+    """Return the text of the commit marker in a directory; only its existence counts for readers.
 
     Source: google/orbax checkpoint/utils.py, `commit_success.txt`.
     """
-    return f"Checkpoint commit was successful to {step_directory}"
+    return f"Checkpoint commit was successful to {directory}"
+
+
+def marker_texts(parent: str) -> dict[str, bytes]:
+    """Return the markers of the checkpoint below a directory, in the order they are written.
+
+    Args:
+        parent: path or URI of the directory that holds the step directory.
+    """
+    step = f"{parent.rstrip('/')}/{STEP_DIRECTORY}"
+    return {
+        marker: marker_text(f"{step}/{marker}".rpartition("/")[0]).encode() for marker in MARKERS
+    }
 
 
 def task_of(sizes: Sequence[int], count: int) -> list[int]:

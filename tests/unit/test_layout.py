@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from saxflow import layout
 from saxflow.errors import InputError
 from saxflow.weights import Dimensions
@@ -146,4 +147,7 @@ def test_source_files_are_tensors_and_dimensions(name: str, counts: bool):
 
 def test_marker_order_ends_at_the_root():
     assert layout.MARKERS[-1] == "commit_success.txt"
-    assert layout.marker_text("gs://b/d").endswith("to gs://b/d")
+    texts = layout.marker_texts("gs://b/d/")
+    assert tuple(texts) == layout.MARKERS
+    assert texts["state/commit_success.txt"].endswith(b" to gs://b/d/checkpoint_00000000/state")
+    assert texts["commit_success.txt"].endswith(b" to gs://b/d/checkpoint_00000000")

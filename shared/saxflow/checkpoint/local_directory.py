@@ -1,4 +1,8 @@
-"""Directories on a local disk: positional reads, files created by temporary name and rename."""
+"""Directories on a local disk: positional reads, files created by temporary name and rename.
+
+Temporary files lie at the top of the directory, so that what a killed process leaves behind is never
+among the files of a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +92,7 @@ class LocalDirectory:
 
     def _replace(self, name: str, data: Sequence[Buffer]) -> None:
         final = self.root / name
-        own = f".{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}"
-        temporary = final.with_name(final.name + own)
+        temporary = self.root / f".{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}"
         with translated(self._name(name)):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -18,7 +18,7 @@ from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
 from saxflow.conversion.digests import check_unchanged
 from saxflow.conversion.engine import Written
-from saxflow.conversion.partial import Partial
+from saxflow.conversion.partial import Partial, sweep
 from saxflow.conversion.report import REPORT, Spec, compose, read_report
 from saxflow.conversion.task import (
     DEFAULT_MAX_MEMORY,
@@ -81,6 +81,8 @@ def convert(work: Conversion, on_progress: Callable[[Progress], None] = lambda _
         WeightsError: the source cannot be converted.
     """
     if is_reusable(work):
+        if isinstance(work.target, LocalDirectory):
+            sweep(work.target.root, work.fingerprint)
         return Outcome(_checkpoint(work), complete=True, reused=True)
     if isinstance(work.target, LocalDirectory):
         return _convert_locally(work, work.target, on_progress)
@@ -132,8 +134,8 @@ def _complete_locally(
         objects = _all_objects(work, inside, result)
         if objects is None:
             return False
-        for marker in layout.MARKERS[:-1]:
-            inside.overwrite(PREFIX + marker, _marker(work))
+        for marker, text in list(layout.marker_texts(work.target.uri).items())[:-1]:
+            inside.overwrite(PREFIX + marker, text)
         inside.overwrite(REPORT, _report(work, objects, result))
         partial.rename()
         partial.finish()
@@ -151,8 +153,7 @@ def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None])
     _reject_strangers(work)
     report = _report(work, objects, result)
     work.target.overwrite(REPORT, report)
-    text = _marker(work)
-    for marker in layout.MARKERS:
+    for marker, text in layout.marker_texts(work.target.uri).items():
         work.target.create(PREFIX + marker, [text], crc32c(text))
     return Outcome(_checkpoint(work), complete=True, reused=False, result=result)
 
@@ -202,6 +203,7 @@ def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) ->
     return compose(
         work.source,
         work.files.uri,
+        work.target.uri,
         work.spec,
         tasks=work.share.count,
         objects=objects,
@@ -246,10 +248,6 @@ def _reject_strangers(work: Conversion) -> None:
             raise IntegrityError(
                 f"{work.target.uri}/{name} does not belong to this checkpoint; give --overwrite"
             )
-
-
-def _marker(work: Conversion) -> bytes:
-    return layout.marker_text(_checkpoint(work)).encode()
 
 
 def _checkpoint(work: Conversion) -> str:

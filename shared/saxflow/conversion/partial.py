@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +23,16 @@ from saxflow.errors import BusyError, InputError
 
 PARTIAL = ".partial"
 FINGERPRINT = "fingerprint"
+
+
+def sweep(root: Path, fingerprint: str) -> None:
+    """Remove what a run that was killed after its root marker left behind."""
+    if (root / PARTIAL).exists():
+        with (
+            suppress(BusyError),  # then its owner is still at it
+            Partial(root, fingerprint, Share(), overwrite=False) as partial,
+        ):
+            shutil.rmtree(partial.folder)
 
 
 class Partial:
@@ -89,9 +99,11 @@ class Partial:
 
     def finish(self) -> None:
         """Write the root marker and remove what is left of the work."""
-        with LocalDirectory(self._root) as directory:
-            text = layout.marker_text(str(self._step)).encode()
-            directory.overwrite(f"{layout.STEP_DIRECTORY}/{layout.MARKERS[-1]}", text)
+        marker = layout.MARKERS[-1]
+        text = layout.marker_texts(str(self._root))[marker]
+        with LocalDirectory(self.folder) as directory:
+            directory.overwrite(marker, text)
+        os.replace(self.folder / marker, self._step / marker)
         shutil.rmtree(self.folder)
 
     @property

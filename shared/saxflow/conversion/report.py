@@ -48,10 +48,12 @@ class Report:
     """A report as read back.
 
     Args:
+        directory: the destination as it was named then, as the commit markers repeat it.
         objects: name below the step directory -> what was written; empty when Tasks' records
             hold them.
     """
 
+    directory: str
     fingerprint: str
     dimensions: Dimensions
     spec: Spec
@@ -63,6 +65,7 @@ class Report:
 def compose(
     source: Source,
     source_uri: str,
+    directory: str,
     spec: Spec,
     *,
     tasks: int,
@@ -71,6 +74,7 @@ def compose(
 ) -> bytes:
     """Return the document, sealed with a crc32c of its own."""
     body: dict[str, Any] = {
+        "directory": directory,
         "fingerprint": spec.fingerprint(source),
         "saxflow": __version__,
         "converter": CONVERTER_VERSION,
@@ -121,6 +125,7 @@ def read_report(directory: Directory) -> Report | None:
             raise IntegrityError(f"{what} was altered: its seal does not match its content")
         facts = body["layout"]
         return Report(
+            body["directory"],
             body["fingerprint"],
             Dimensions(**body["dimensions"]),
             Spec(body["dtype"], facts["mesh"], facts["compressor"], body["clamp"]),

@@ -162,7 +162,13 @@ def _record(order: Order, result: TaskResult) -> dict[str, Any]:
 def _write_report(order: Order, source: Source, target: Directory, result: TaskResult) -> None:
     figures = {"seconds": round(result.seconds, 3), "peak_rss_bytes": peak_rss_bytes()}
     document = compose(
-        source, order.source, order.spec, tasks=order.share.count, objects=(), figures=figures
+        source,
+        order.source,
+        order.destination,
+        order.spec,
+        tasks=order.share.count,
+        objects=(),
+        figures=figures,
     )
     target.overwrite(REPORT, document)
 
