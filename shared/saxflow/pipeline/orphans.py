@@ -33,6 +33,18 @@ def sweep_orphans(services: Services, heads: Iterable[Head]) -> list[str]:
     return [*_sweep_tpus(services, by_name), *_sweep_jobs(services, by_name)]
 
 
+def delete_queued_resource(services: Services, name: str) -> None:
+    """Ask for the deletion of a QueuedResource and its nodes; one that is gone is fine."""
+    try:
+        with translated("tpu", f"delete {name}"):
+            services.tpu.delete_queued_resource(
+                request={"name": name, "force": True}, timeout=CALL_TIMEOUT_SECONDS
+            )
+    except CloudError as error:
+        if error.code != 404:
+            raise
+
+
 def is_orphan(identifier: str, heads: Mapping[str, Head], *, now: float) -> bool:
     """Return whether nothing refers to the attempt that an id of ours names."""
     try:
@@ -77,10 +89,7 @@ def _sweep_tpus(services: Services, heads: Mapping[str, Head]) -> list[str]:
                 continue
             if not is_orphan(identifier, heads, now=services.clock()):
                 continue
-            with translated("tpu", f"delete {resource.name}"):
-                services.tpu.delete_queued_resource(
-                    request={"name": resource.name, "force": True}, timeout=CALL_TIMEOUT_SECONDS
-                )
+            delete_queued_resource(services, resource.name)
             done.append(f"{identifier}: orphaned QueuedResource in {zone} deleted")
     return done
 

@@ -18,13 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from saxflow.errors import CloudError, InputError, NotFoundError, SaxflowError
+from saxflow.gcp.objects import Uri
 from saxflow.gcp.translate import translated
 from saxflow.head import Attempt, Head
 from saxflow.pipeline import accept, executions
 from saxflow.pipeline.eventlog import announce
 from saxflow.pipeline.heads import all_heads, change_head
 from saxflow.pipeline.logs import log
-from saxflow.pipeline.orphans import sweep_orphans
+from saxflow.pipeline.orphans import delete_queued_resource, sweep_orphans
 from saxflow.pipeline.plans import find_plan
 from saxflow.pipeline.remove import tear_down
 from saxflow.pipeline.services import Services
@@ -120,9 +121,24 @@ def _replace_lost(services: Services, head: Head, serving: Attempt) -> list[str]
         attempt=serving.attempt,
         message=f"{serving.queued_resource} in {serving.zone} is gone; another attempt starts",
     )
+    _delete_lost(services, serving)
     reference = accept.retry(services, head.name)
     change_head(services, head.name, lambda current: replace(current, serving=None))
     return [f"{head.name}: TPU lost, attempt {reference.attempt} started"]
+
+
+def _delete_lost(services: Services, serving: Attempt) -> None:
+    """Delete a dead QueuedResource, which eats quota until then, and its cell's files."""
+    delete_queued_resource(services, _resource(services, serving))
+    root = serving.more.get("cell_root")
+    if root:
+        for item in services.objects.list(Uri(services.settings.cells_bucket, f"{root}/")):
+            services.objects.delete(item.uri)
+
+
+def _resource(services: Services, attempt: Attempt) -> str:
+    project = services.settings.project
+    return f"projects/{project}/locations/{attempt.zone}/queuedResources/{attempt.queued_resource}"
 
 
 def _revive(services: Services, head: Head) -> list[str]:
