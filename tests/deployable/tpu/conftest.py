@@ -110,7 +110,7 @@ class Cell:
             return None
 
     def await_state(
-        self, wanted: Callable[[dict[str, Any]], bool], worker: int = 0, seconds: float = 20.0
+        self, wanted: Callable[[dict[str, Any]], bool], worker: int = 0, seconds: float = 60.0
     ) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             state = self.state(worker)
@@ -118,7 +118,7 @@ class Cell:
 
         return self.await_value(look, worker, seconds)
 
-    def await_value(self, look: Callable[[], T | None], worker: int = 0, seconds: float = 20) -> T:
+    def await_value(self, look: Callable[[], T | None], worker: int = 0, seconds: float = 60) -> T:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             value = look()

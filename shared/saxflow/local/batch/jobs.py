@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 import threading
 from collections import Counter
 
@@ -127,7 +128,8 @@ class JobRun:
             with self._changed:
                 self._move(JobState.FAILED, failure.message or "no VM could be created")
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._directory, ignore_errors=True)  # logs of a deleted Job of the same id
+        self._directory.mkdir(parents=True)
         with self._changed:
             if self._cancelled.is_set():
                 return

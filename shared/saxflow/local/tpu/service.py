@@ -5,6 +5,7 @@ Source: google/cloud/tpu/v2/cloud_tpu.proto
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 
@@ -42,6 +43,7 @@ class TpuService:
         self._lock = threading.Lock()
         self._runs: dict[str, QueuedRun] = {}
         self._requests: dict[tuple[str, str], operations_pb2.Operation] = {}
+        shutil.rmtree(surroundings.data / "vms", ignore_errors=True)  # of a cloud that is no more
 
     def create_queued_resource(
         self, request: tpu_v2.CreateQueuedResourceRequest
