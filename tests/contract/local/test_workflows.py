@@ -302,6 +302,13 @@ def test_more_than_fit_are_queued(tmp_path: Path) -> None:
     assert (running.state, waiting.state) == (State.ACTIVE, State.QUEUED)
     cloud.executions.cancel_execution(name=running.name)
     assert cloud.finished(waiting).state == State.SUCCEEDED
+    cloud.start("nap")
+    never = cloud.start("nap")
+    assert cloud.executions.cancel_execution(name=never.name).state == State.CANCELLED
+    queued = cloud.start("nap")
+    cloud.close()
+    cloud = Cloud(tmp_path)
+    assert cloud.executions.get_execution(name=queued.name).state == State.FAILED
     cloud.close()
 
 

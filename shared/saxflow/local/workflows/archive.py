@@ -6,6 +6,7 @@ A file is replaced as a whole, so a reader after a crash finds the old state or 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
 
 
 class Archive:
@@ -44,6 +47,9 @@ class Archive:
         shutil.rmtree(self._root / name, ignore_errors=True)
 
     def load(self) -> Iterator[Record]:
-        """Yield every record, in the order of names."""
+        """Yield every record, in the order of names; a damaged file is logged and left out."""
         for path in sorted(self._root.rglob(self._filename)):
-            yield json.loads(path.read_text(encoding="utf-8"))
+            try:
+                yield json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                _LOG.warning("%s is damaged and left out: %s", path, error)

@@ -63,7 +63,7 @@ class _Live:
     run: Run
     callbacks: ExecutionCallbacks
     cancellation: Cancellation
-    thread: threading.Thread | None = None
+    thread: threading.Thread = field(default_factory=threading.Thread)
 
 
 @dataclass
@@ -223,12 +223,11 @@ class ExecutionsService:
         with self._changed:
             self._stopping = True
             self._shelf.queue.clear()
-            running = list(self._shelf.live.values())
+            running = [live for live in self._shelf.live.values() if live.thread.ident is not None]
         for live in running:
             live.cancellation.cancel()
         for live in running:
-            if live.thread is not None:
-                live.thread.join(_JOIN_SECONDS)
+            live.thread.join(_JOIN_SECONDS)
 
     def _callback(self, request: Request) -> Response:
         name, _, callback = request.path.removeprefix(f"{MOUNT}/v1/").partition("/callbacks/")
@@ -288,8 +287,7 @@ class ExecutionsService:
             execution, live = self._shelf.known[name], self._shelf.live[name]
             execution.state = State.ACTIVE
             self._save(execution)
-            if live.thread is not None:
-                live.thread.start()
+            live.thread.start()
 
     def _active(self) -> int:
         return len(self._shelf.live) - len(self._shelf.queue)

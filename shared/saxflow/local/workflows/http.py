@@ -221,18 +221,22 @@ class HttpClient:
         headers = dict(request.headers)
         if request.auth is not None:
             headers["Authorization"] = f"Bearer {self._tokens[request.auth]}"
+        body = request.body if method == request.method else None
         while True:
             connection, reused = self._pool.take(parts)
             line = _Line(connection, url, deadline)
-            with cancellation.breaking(line.break_off):
-                try:
-                    answer, keep = line.exchange(method, _path(parts), request.body, headers)
-                except _Stale as stale:
-                    if reused and method in _REPEATABLE:
-                        continue
-                    raise failure("ConnectionError", f"{url}: {stale}") from None
-            if keep:
-                self._pool.give_back(parts, connection)
+            try:
+                with cancellation.breaking(line.break_off):
+                    answer = line.exchange(method, _path(parts), body, headers)
+            except _Stale as stale:
+                connection.close()
+                if reused and method in _REPEATABLE:
+                    continue
+                raise failure("ConnectionError", f"{url}: {stale}") from None
+            except BaseException:
+                connection.close()
+                raise
+            self._pool.give_back(parts, connection)
             return answer
 
 
@@ -268,16 +272,10 @@ class _Line:
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> tuple[_Answer, bool]:
-        """Return the answer, and whether the connection can be used again."""
-        try:
-            self._connect()
-            answer = self._ask(method, path, body, headers)
-        except BaseException:
-            self._connection.close()
-            raise
-        keep = self._connection.sock is not None
-        return answer, keep
+    ) -> _Answer:
+        """Return the answer; a peer that wants no more leaves the connection closed."""
+        self._connect()
+        return self._ask(method, path, body, headers)
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -389,6 +387,8 @@ class _Pool:
         return http.client.HTTPConnection(host, parts.port)
 
     def give_back(self, parts: SplitResult, connection: http.client.HTTPConnection) -> None:
+        if connection.sock is None:
+            return
         with self._lock:
             self._idle.setdefault((parts.scheme, parts.netloc), []).append(connection)
 

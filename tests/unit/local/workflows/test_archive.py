@@ -15,5 +15,8 @@ def test_records_are_kept_replaced_listed_and_removed(tmp_path: Path) -> None:
     assert [path.name for path in archive.path("projects/p/things/b").parent.iterdir()] == [
         "thing.json"
     ]
+    archive.path("projects/p/things/a").write_text('{"n"')
+    assert list(archive.load()) == [{"n": "ü"}]
+    archive.put("projects/p/things/a", {"n": 1})
     archive.remove("projects/p/things/b")
     assert list(archive.load()) == [{"n": 1}]

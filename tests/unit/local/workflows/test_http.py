@@ -149,6 +149,11 @@ def test_redirects_are_followed(peer: Any, answer: Any, send: Send) -> None:
         answer(302, headers={"Location": "/there"}) if seen.path == "/here" else answer.of("ok")
     )
     assert send("GET", f"{peer.url}/here")["body"] == "ok"
+    send("POST", f"{peer.url}/here", body={"a": 1})
+    assert [(seen.method, seen.body) for seen in peer.requests[-2:]] == [
+        ("POST", b'{"a":1}'),
+        ("GET", b""),
+    ]
     peer.respond = lambda seen: answer(302, headers={"Location": "/again"})
     assert "redirects" in payload(lambda: send("GET", peer.url))["message"]
 
