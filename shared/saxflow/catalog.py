@@ -60,11 +60,6 @@ class Slice:
     hosts: int | None
     topology: str
 
-    @property
-    def hbm_bytes(self) -> int:
-        """Memory of all chips."""
-        return self.chips * HBM_BYTES_PER_CHIP
-
 
 @dataclass(frozen=True)
 class StockClass:

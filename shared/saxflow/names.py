@@ -23,9 +23,7 @@ NO_DEPLOYMENT = "-"
 """Stands for the deployment in events about a file whose stem is no legal name."""
 
 _NAME = re.compile(NAME_PATTERN)
-_LABEL_UNSAFE = re.compile(r"[^a-z0-9_-]")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_LABEL_LENGTH = 63
 
 
 def is_deployment_name(text: str) -> bool:
@@ -139,8 +137,3 @@ def default_directory(name: str) -> str:
 def default_model(name: str) -> str:
     """Return the SAX model name of a deployment whose dimensions the catalog does not know."""
     return name.replace("-", "")
-
-
-def label_value(text: str) -> str:
-    """Return `text` as a label value of Batch and TPU: at most 63 of a-z 0-9 _ and hyphen."""
-    return _LABEL_UNSAFE.sub("-", text.lower())[:_LABEL_LENGTH]

@@ -32,11 +32,6 @@ def test_defaults_are_legal_for_sax(name: str) -> None:
     assert re.fullmatch(r"(/|\d|\w|_|\.|-|%|:|=|\|)+", names.default_directory(name))
 
 
-@given(st.text())
-def test_label_values_are_legal(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9_-]{0,63}", names.label_value(text))
-
-
 @pytest.mark.parametrize("name", ["a", "llama2-7b", "x" * 30, "a1"])
 def test_legal_names(name: str) -> None:
     assert names.is_deployment_name(name)

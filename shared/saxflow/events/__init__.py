@@ -15,7 +15,6 @@ from saxflow.events.event import (
     Event,
     build,
     decode,
-    failure,
     from_json,
     from_message,
     log_name,
@@ -24,12 +23,11 @@ from saxflow.events.event import (
 )
 from saxflow.events.fold import DeploymentStatus, fold
 from saxflow.events.schema import json_schema
-from saxflow.events.table import PREFIX, SETTLED, STATES, STREAM_ENDS, TYPES, EventType
+from saxflow.events.table import PREFIX, STATES, STREAM_ENDS, TYPES, EventType
 
 __all__ = [
     "CONTENT_TYPE",
     "PREFIX",
-    "SETTLED",
     "SPEC_VERSION",
     "STATES",
     "STREAM_ENDS",
@@ -40,7 +38,6 @@ __all__ = [
     "EventType",
     "build",
     "decode",
-    "failure",
     "fold",
     "from_json",
     "from_message",

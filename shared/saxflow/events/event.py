@@ -146,27 +146,6 @@ def build(
     )
 
 
-def failure(
-    stage: str,
-    reason: str,
-    *,
-    retryable: bool,
-    vendor: Any = None,
-    log: str | None = None,
-) -> dict[str, Any]:
-    """Return the `failure` member of an event.
-
-    Args:
-        stage: a stage of the table.
-        reason: a sentence a person can act on.
-        retryable: whether `saxflow retry`, unchanged, may help.
-        vendor: the service's own error, as it came.
-        log: an excerpt of the log that shows it.
-    """
-    body = {"stage": stage, "reason": reason, "retryable": retryable, "vendor": vendor, "log": log}
-    return {key: value for key, value in body.items() if value is not None}
-
-
 def source_of(project: str, deployment: str) -> str:
     """Return the CloudEvents source of a deployment."""
     return f"//saxflow/projects/{project}/deployments/{deployment}"

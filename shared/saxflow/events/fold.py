@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from saxflow.events.event import Event, moment
-from saxflow.events.table import SETTLED, TYPES
+from saxflow.events.table import TYPES
 
 _BEFORE_STARTING = frozenset({"unknown", "accepted", "fetching", "converting", "provisioning"})
 _RANKS = {name: rank for rank, name in enumerate(TYPES)}
@@ -59,11 +59,6 @@ class DeploymentStatus:
     failure: Mapping[str, Any] | None = None
     problems: tuple[Any, ...] = ()
     serving: Mapping[str, Any] | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more happens by itself."""
-        return self.state in SETTLED
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, ready for JSON."""

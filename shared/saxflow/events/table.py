@@ -69,9 +69,6 @@ STATES = (
 )
 """States of a deployment; `provisioning`: the checkpoint is committed, the TPU not yet active."""
 
-SETTLED = frozenset({"serving", "failed", "rejected", "superseded", "deleted"})
-"""States in which nothing more happens by itself."""
-
 STREAM_ENDS = frozenset({"model.serving", "manifest.rejected", "deployment.failed"}) | {
     "deployment.superseded",
     "deployment.deleted",
