@@ -65,7 +65,7 @@ def test_requirements_are_pinned_as_everywhere(function: str) -> None:
     lines = bundled.text(f"functions/{function}/requirements.txt").lower().split()
     assert lines
     for line in lines:
-        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z]+\])?==[0-9.]+", line), line
+        assert re.fullmatch(r"[a-z0-9_-]+(\[[a-z]+\])?==[0-9.]+", line), line
         assert re.sub(r"\[[a-z]+\]", "", line) in constraints, line
     assert not any(line.startswith("saxflow") for line in lines)
 
