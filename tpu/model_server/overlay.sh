@@ -33,11 +33,15 @@ locate() {
 copy_out() {
   local source=$1 target=$2 container
   container=$(docker create "$image")
-  docker cp "$container:$source" "$target" >&2 || { docker rm "$container" >&2; fail "cannot copy $source out of $image"; }
+  docker cp "$container:$source" "$target" >&2 || {
+    docker rm "$container" >&2
+    fail "cannot copy $source out of $image"
+  }
   docker rm "$container" >&2
 }
 
-params=$(dirname "$(locate)")
+lm_cloud=$(locate)
+params=$(dirname "$lm_cloud")
 package=$(dirname "$params")
 mkdir -p "$directory"
 directory=$(cd "$directory" && pwd)

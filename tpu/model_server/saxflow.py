@@ -21,6 +21,7 @@ from saxml.server import servable_model_registry
 from saxml.server.pax.lm.params.lm_cloud import BaseLLaMA
 
 SERVABLE = Path(os.environ.get("SAXFLOW_SERVABLE", "/etc/saxflow/servable.json"))
+DEFAULT_CLASS = "Llama"
 IDS_TOKENIZER = "ids:"
 SHORT_PROMPT = 128
 """Prompts up to this many tokens get a program of their own: most are short."""
@@ -124,6 +125,9 @@ def _inexpressible(servable: Mapping[str, Any]) -> list[str]:
         f"heads {servable['heads']} is not a multiple of kv_heads {servable['kv_heads']}": (
             servable["heads"] % servable["kv_heads"] != 0
         ),
+        f"one KV head for {servable['heads']} heads; SAX's grouped-query attention needs two": (
+            servable["kv_heads"] == 1 and servable["heads"] > 1
+        ),
         f"heads {servable['heads']} times head_dim {servable['head_dim']} is not model_dim"
         f" {servable['model_dim']}": (
             servable["heads"] * servable["head_dim"] != servable["model_dim"]
@@ -173,6 +177,7 @@ def _serving(servable: Mapping[str, Any]) -> dict[str, Any]:
         "ENABLE_GENERATE_STREAM": servable["stream"],
         "EXTRA_INPUTS": {
             **BaseLLaMA.EXTRA_INPUTS,
+            "temperature": 0.0,
             "per_example_max_decode_steps": servable["max_new_tokens"],
         },
     }
@@ -185,25 +190,38 @@ def _tokenizer(uri: str) -> dict[str, Any]:
 
 
 def params_class(servable: Mapping[str, Any]) -> type[BaseLLaMA]:
-    """Return the class under the name that `model_path` promises.
+    """Return the class a servable describes, under the servable's own name for it.
 
     Raises:
-        ServableError: see `check`; or the path lies in another module than this one.
+        ServableError: see `check`.
     """
     check(servable)
-    name = servable.get("class", "Llama")
-    promised = servable.get("model_path", f"{__name__}.{name}")
-    if promised != f"{__name__}.{name}":
-        raise ServableError(
-            f"servable.json: model_path is {promised!r}; this module registers {__name__}.{name}"
-        )
     body = {
         **attributes(servable),
         "__module__": __name__,
         "__doc__": f"{servable['layers']} layers of width {servable['model_dim']}, from data.",
         "test_mode": property(lambda self: False),
     }
-    return type(name, (BaseLLaMA,), body)
+    return type(_class_name(servable), (BaseLLaMA,), body)
 
 
-Llama = servable_model_registry.register(params_class(read_servable(SERVABLE)))
+def _class_name(servable: Mapping[str, Any]) -> str:
+    return servable.get("class", DEFAULT_CLASS)
+
+
+def register(servable: Mapping[str, Any]) -> type[BaseLLaMA] | None:
+    """Register the described class, unless the deployment forces one of SAX's own.
+
+    Raises:
+        ServableError: see `check`; or model_path names another class of this module.
+    """
+    name = f"{__name__}.{_class_name(servable)}"
+    promised = str(servable.get("model_path", name))
+    if not promised.startswith(f"{__name__}."):
+        return None
+    if promised != name:
+        raise ServableError(f"servable.json: model_path is {promised!r}, class makes it {name}")
+    return servable_model_registry.register(params_class(servable))
+
+
+Llama = register(read_servable(SERVABLE))

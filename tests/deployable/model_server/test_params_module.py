@@ -52,7 +52,18 @@ def test_a_full_answer_may_be_as_long_as_was_asked_for(registry: Any, servable_f
     facts = registry.attributes(servable_file(max_new_tokens=512), KEY)
     assert facts["MAX_DECODE_STEPS"] == [512]
     assert facts["EXTRA_INPUTS"]["per_example_max_decode_steps"] == 512
-    assert facts["EXTRA_INPUTS"]["temperature"] == 0.5
+
+
+def test_sampling_is_asked_for_never_assumed(registry: Any, servable_file: Any) -> None:
+    extra = registry.attributes(servable_file(), KEY)["EXTRA_INPUTS"]
+    assert extra["temperature"] == 0.0
+    assert extra["per_example_top_k"] == 200
+
+
+def test_a_forced_stock_class_registers_nothing_of_ours(registry: Any, servable_file: Any) -> None:
+    stock = "saxml.server.pax.lm.params.lm_cloud.LLaMA7BFP16TPUv5e"
+    path = servable_file(**{"class": "LLaMA7BFP16TPUv5e", "model_path": stock})
+    assert registry.attributes(path, stock)["module"] == stock.rpartition(".")[0]
 
 
 @pytest.mark.parametrize(("longest", "keys"), [(64, [64]), (128, [128]), (1024, [128, 1024])])
@@ -124,8 +135,8 @@ def test_what_the_plan_writes_is_what_the_server_reads(
         ({"norm_eps": 0}, "norm_eps is 0; it must be a positive number"),
         ({"compute_dtype": "int8"}, "compute_dtype is 'int8'; it must be bfloat16"),
         ({"compute_dtype": []}, "compute_dtype is []; it must be bfloat16"),
-        ({"model_path": "lm_cloud.Llama"}, "model_path is 'lm_cloud.Llama'; this module registers"),
-        ({"class": "Other"}, f"this module registers {REGISTRY}.Other"),
+        ({"kv_heads": 1}, "one KV head for 8 heads; SAX's grouped-query attention needs two"),
+        ({"class": "Other"}, f"model_path is '{KEY}', class makes it {REGISTRY}.Other"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(
