@@ -6,6 +6,7 @@ scores, drops cancelled requests and hands out what was produced.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from saxflow.errors import SaxError
 
 MAX_WAITING = 256
 """Requests that may wait for a slot before RESOURCE_EXHAUSTED is answered."""
+_log = logging.getLogger(__name__)
 _TURN_SECONDS = 0.05
 """How long one decode call should take, so that streams flow and newcomers get in."""
 
@@ -146,24 +148,22 @@ class Engine:
 
     def _check_open(self, waiting: int) -> None:
         if self._closed:
-            raise SaxError("model is already unloaded", code="NOT_FOUND", retryable=True)
+            raise _unloaded()
         if waiting >= MAX_WAITING:
             raise SaxError(
                 f"Too many requests: {MAX_WAITING}", code="RESOURCE_EXHAUSTED", retryable=True
             )
 
     def _run(self) -> None:
-        failure: Exception = SaxError("model is already unloaded", code="NOT_FOUND", retryable=True)
-        try:
-            while self._wait():
+        while self._wait():
+            try:
                 self._score_waiting()
                 self._admit()
                 self._turn()
-        except Exception as error:  # noqa: BLE001 - the worker's outermost loop
-            failure = error
-        with self._wake:
-            self._closed = True
-        self._end_all(failure)
+            except Exception as error:  # noqa: BLE001 - the outermost loop of a worker
+                _log.exception("the model failed")
+                self._end_all(SaxError(f"generation failed: {error}", code="INTERNAL"))
+        self._end_all(_unloaded())
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; return False when closed."""
@@ -176,9 +176,10 @@ class Engine:
 
     def _score_waiting(self) -> None:
         while self._scorings:
-            scoring = self._scorings.popleft()
-            if scoring.answer.set_running_or_notify_cancel():
+            scoring = self._scorings[0]
+            if not scoring.answer.cancelled():
                 scoring.answer.set_result(self._model.score(scoring.ids))
+            self._scorings.popleft()
 
     def _admit(self) -> None:
         for index, held in enumerate(self._slots):
@@ -193,9 +194,8 @@ class Engine:
         return None
 
     def _start(self, index: int, request: Generation) -> None:
-        slot = _Slot(request, 0, len(request.ids), 0)
+        slot = self._slots[index] = _Slot(request, 0, len(request.ids), 0)
         token, logprob = self._model.prefill(request.ids, index, _arrays([slot]))
-        self._slots[index] = slot
         self._give(index, [token], [logprob])
 
     def _turn(self) -> None:
@@ -242,7 +242,13 @@ class Engine:
             request.deliver(failure)
         self._waiting.clear()
         while self._scorings:
-            self._scorings.popleft().answer.set_exception(failure)
+            answer = self._scorings.popleft().answer
+            if not answer.done():
+                answer.set_exception(failure)
+
+
+def _unloaded() -> SaxError:
+    return SaxError("model is already unloaded", code="NOT_FOUND", retryable=True)
 
 
 def _arrays(slots: Sequence[_Slot | None]) -> HostSlots:

@@ -117,7 +117,7 @@ class ModelLoader:
         self.warm()
         from saxflow.cell.engine import Engine
         from saxflow.cell.served import Served
-        from saxflow.cell.tokenizer import load_tokenizer
+        from saxflow.sax.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(servable.tokenizer, servable.vocab)
         programs = self._take(servable)

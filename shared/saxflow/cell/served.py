@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from saxflow.cell import extras
 from saxflow.cell.engine import Engine, Generation, Piece, Sampling
 from saxflow.cell.refusals import refusal
-from saxflow.cell.tokenizer import StreamText, Tokenizer, prompt_ids, scored_ids
+from saxflow.cell.tokenizer import StreamText, prompt_ids, scored_ids
 from saxflow.errors import InputError
 from saxflow.sax import messages as m
 from saxflow.sax.servable import Servable
+from saxflow.sax.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
