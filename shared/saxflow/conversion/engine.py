@@ -123,7 +123,8 @@ def run_jobs(
     def work() -> None:
         worker = _Worker(source, target, options, tally, arena_bytes)
         while not stop.is_set() and (job := _next(queue, tally.lock)) is not None:
-            written = worker.convert(job)
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, at once
+                written = worker.convert(job)
             with tally.lock:
                 tally.bytes_written += sum(one.size_bytes for one in written)
                 done(job, written)

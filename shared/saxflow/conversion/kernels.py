@@ -104,7 +104,8 @@ def examine(source: Array, dtype: str, found: NotFinite) -> Array:
     Returns:
         The values in float32, finite ones within the range of `dtype`.
     """
-    values = source.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = source.astype(np.float32)
     largest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
     finite = np.isfinite(values)
     found.nan += int(np.isnan(values).sum())
