@@ -14,6 +14,9 @@ from saxflow.manifest.document import Document, Mark, Path, dotted
 from saxflow.manifest.fields import Grammar
 from saxflow.manifest.model import Lifecycle, Manifest, Tpu
 
+MAX_PROBLEMS = 100
+"""Told at once; they travel in an event."""
+
 
 def parse(data: bytes, *, source_name: str, allow_file_sources: bool = False) -> Manifest:
     """Read a manifest.
@@ -44,9 +47,18 @@ def parse(data: bytes, *, source_name: str, allow_file_sources: bool = False) ->
     )
     problems += [_placed(read, path, message) for path, message in rules.findings(view)]
     if problems or manifest is None:
-        problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
-        raise ManifestError(source_name, problems)
+        raise ManifestError(source_name, _in_order(problems))
     return manifest.located(source_name, {dotted(p): mark for p, mark in read.values.items()})
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    """Return the problems as they stand in the file; a flood of them is cut and counted."""
+    told = sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0))
+    if len(told) <= MAX_PROBLEMS:
+        return told
+    last = told[MAX_PROBLEMS]
+    rest = f"{len(told) - MAX_PROBLEMS} more problems from here on; is this a manifest?"
+    return [*told[:MAX_PROBLEMS], Problem("", rest, last.line, last.column)]
 
 
 def _validate(read: Document) -> tuple[Manifest | None, list[Problem]]:

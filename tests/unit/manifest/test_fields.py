@@ -40,6 +40,7 @@ REFUSED: list[tuple[Any, str]] = [
     (fields.WeightsSource, "gs://bucket/a b"),
     (fields.WeightsSource, "gs://bucket/a*"),
     (fields.WeightsSource, "gs://bucket/x\n"),
+    (fields.WeightsSource, "gs://bucket/\x00"),
     (fields.WeightsSource, "file://relative"),
     (fields.WeightsSource, "hf://meta-llama/Llama-2-7b"),
     (fields.WeightsSource, "hf://Llama-2-7b@main"),

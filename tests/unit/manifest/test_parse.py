@@ -179,6 +179,12 @@ def test_fields_know_their_place() -> None:
     assert found.problem("tpu.acceleratorType", "m") == Problem("tpu.acceleratorType", "m")
 
 
+def test_a_flood_of_problems_is_cut_and_counted() -> None:
+    found = problems(SMALLEST + "".join(f"k{n}: 1\n" for n in range(150)))
+    assert len(found) == 101
+    assert found[-1] == "104:1: 50 more problems from here on; is this a manifest?"
+
+
 KEYS = [
     "apiVersion",
     "name",
