@@ -1,37 +1,18 @@
-"""Tokenizers, prompts as SAX cuts them, and streams of whole characters."""
+"""Prompts as SAX cuts them, and streams of whole characters."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saxflow.cell.tokenizer import (
-    IdsTokenizer,
-    SentencePieceTokenizer,
-    StreamText,
-    load_tokenizer,
-    prompt_ids,
-    scored_ids,
-)
-from saxflow.errors import InputError
+from saxflow.cell.tokenizer import StreamText, prompt_ids, scored_ids
+from saxflow.sax.tokenizer import IdsTokenizer, SentencePieceTokenizer
 
 IDS = IdsTokenizer(320)
 MODEL = Path(__file__).parents[2] / "data/golden/tiny320.model"
 PIECES = SentencePieceTokenizer(MODEL.read_bytes(), "tiny320")
-
-
-@pytest.mark.parametrize(("text", "ids"), [("", []), ("  ", []), ("7", [7]), ("3, 4,5", [3, 4, 5])])
-def test_ids_are_read_as_numbers(text: str, ids: list[int]) -> None:
-    assert IDS.encode(text) == ids
-
-
-@pytest.mark.parametrize("text", ["a", "1,,2", "320", "-1", "1.5"])
-def test_what_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(InputError):
-        IDS.encode(text)
 
 
 def test_a_prompt_starts_with_bos_and_is_cut_on_the_right() -> None:
@@ -71,14 +52,3 @@ def test_half_a_character_is_held_back() -> None:
 def test_a_stream_of_ids_continues_with_a_comma() -> None:
     stream = StreamText(IDS)
     assert [stream.add([4], final=False), stream.add([5, 6], final=True)] == ["4", ",5,6"]
-
-
-def test_tokenizers_are_found_by_uri(tmp_path: Path) -> None:
-    assert isinstance(load_tokenizer("ids:", 10), IdsTokenizer)
-    assert load_tokenizer(MODEL.as_uri(), 320).decode(PIECES.encode("hi you")) == "hi you"
-    with pytest.raises(InputError, match="cannot be read"):
-        load_tokenizer(f"file://{tmp_path}/none.model", 320)
-    broken = tmp_path / "broken.model"
-    broken.write_bytes(b"no model")
-    with pytest.raises(InputError, match="not a sentencepiece model"):
-        load_tokenizer(str(broken), 320)
