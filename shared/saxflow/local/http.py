@@ -20,6 +20,8 @@ from io import BufferedReader
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qs
 
+from saxflow.errors import ConfigurationError
+
 LOOPBACK = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
 _DRAIN_LIMIT_BYTES = 1 << 20
@@ -163,10 +165,18 @@ class HttpServer:
     Args:
         handler: called from one thread per connection.
         port: 0 picks a free one.
+
+    Raises:
+        ConfigurationError: the port is taken.
     """
 
-    def __init__(self, handler: Handler, *, port: int = 0, host: str = LOOPBACK) -> None:
-        self._server = _Server((host, port), handler)
+    def __init__(self, handler: Handler, *, port: int = 0) -> None:
+        try:
+            self._server = _Server((LOOPBACK, port), handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} on {LOOPBACK}: {error.strerror}; choose another"
+            ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="http", daemon=True
         )

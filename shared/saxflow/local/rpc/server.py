@@ -65,7 +65,14 @@ class _Bound:
 
 
 class GrpcServer:
-    """Serve APIs on one plaintext gRPC port."""
+    """Serve APIs on one plaintext gRPC port.
+
+    Args:
+        port: 0 picks a free one.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
 
     def __init__(
         self,
@@ -75,14 +82,13 @@ class GrpcServer:
         operations: Operations,
         port: int = 0,
     ) -> None:
-        self.port = 0
-        self._wanted_port = port
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="grpc")
         self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
         bound = _bound_methods(hosted, operations)
         table = {each.method.path: _grpc_handler(each, faults, self._stopping) for each in bound}
         self._server.add_generic_rpc_handlers((_Handlers(table),))
+        self.port = self._bind(port)
 
     @property
     def target(self) -> str:
@@ -90,17 +96,7 @@ class GrpcServer:
         return f"{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
-        """Bind and begin to answer.
-
-        Raises:
-            ConfigurationError: the port is taken.
-        """
-        try:
-            self.port = self._server.add_insecure_port(f"{LOOPBACK}:{self._wanted_port}")
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"port {self._wanted_port} on {LOOPBACK} is taken; choose another"
-            ) from error
+        """Begin to answer."""
         self._server.start()
 
     def stop(self) -> None:
@@ -108,6 +104,14 @@ class GrpcServer:
         self._stopping.set()
         self._server.stop(grace=None).wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _bind(self, port: int) -> int:
+        try:
+            return self._server.add_insecure_port(f"{LOOPBACK}:{port}")
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"port {port} on {LOOPBACK} is taken; choose another"
+            ) from error
 
 
 class RestApi:

@@ -1,0 +1,281 @@
+"""The embedded Google Cloud as a whole: every service in one process, children below guards.
+
+It knows nothing of what runs on it: who starts it creates buckets, topics and workflows with
+Google's own clients, and adds functions, triggers and schedules as a deployment would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.api_core import exceptions
+from google.pubsub_v1 import types
+
+from saxflow.errors import InputError
+from saxflow.local.batch.service import BatchService
+from saxflow.local.children import ChildService, function_command
+from saxflow.local.clock import Clock, RealClock
+from saxflow.local.eventarc import Eventarc, Trigger
+from saxflow.local.faults import Faults
+from saxflow.local.http import Handler, HttpServer, Request, Response, json_response
+from saxflow.local.images import ImageRegistry
+from saxflow.local.outcomes import Outcomes
+from saxflow.local.pubsub.broker import Broker
+from saxflow.local.pubsub.service import PublisherService, SubscriberService
+from saxflow.local.rpc.operations import Operations
+from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi, fault_admin
+from saxflow.local.rpc.table import BATCH, EXECUTIONS, PUBLISHER, SUBSCRIBER, TPU, WORKFLOWS
+from saxflow.local.scheduler import Schedule, Scheduler
+from saxflow.local.storage.notifications import Publish
+from saxflow.local.storage.server import StorageServer
+from saxflow.local.surroundings import Surroundings
+from saxflow.local.tpu.service import TpuService
+from saxflow.local.workflows.callbacks import MOUNT as CALLBACKS_MOUNT
+from saxflow.local.workflows.definitions import WorkflowsService
+from saxflow.local.workflows.executions import ExecutionsService
+from saxflow.local.workflows.http import HttpClient
+
+FAULTS_MOUNT = "/local/faults"
+OUTCOMES_MOUNT = "/local/outcomes"
+
+_REST_HOSTS = ("batch", "tpu", "workflows", "workflowexecutions", "pubsub")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Loopback ports of the servers; 0 picks a free one."""
+
+    storage: int = 0
+    pubsub: int = 0
+    grpc: int = 0
+    rest: int = 0
+
+
+class LocalCloud:
+    """Every embedded service on one data directory; ports are bound at once, served after `start`.
+
+    Args:
+        data_dir: everything that is stored lies below it.
+        project, location: what resource names are made of.
+        images: which command stands for which container image, for Batch and the TPU VMs.
+        clock: time of all services.
+        ports: where they listen.
+        seed: decides faults that are armed with a probability.
+
+    Attributes:
+        faults, outcomes: what goes wrong, for tests; also over HTTP at `/local/faults` and
+            `/local/outcomes` of the REST server.
+        storage, broker, eventarc, batch, tpu, workflows, executions: the services.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        project: str,
+        location: str,
+        images: ImageRegistry,
+        clock: Clock | None = None,
+        ports: Ports = Ports(),
+        seed: int = 0,
+    ) -> None:
+        self.data_dir = data_dir.resolve()
+        self.project = project
+        self.location = location
+        self.clock: Clock = clock or RealClock()
+        self.faults = Faults(seed)
+        self.outcomes = Outcomes()
+        self._children: list[ChildService] = []
+        self._running = ExitStack()
+        self._environ: dict[str, str] = {}
+        self.broker = Broker(self.clock)
+        self.storage = self._storage_server(ports.storage)
+        self.eventarc = self._eventarc()
+        self._rest = HttpServer(lambda request: self._api(request), port=ports.rest)
+        operations = Operations()
+        around = self._surroundings(images)
+        self.batch = BatchService(around, operations)
+        self.tpu = TpuService(around, operations)
+        self._http = HttpClient(self._hosts())
+        data = self.data_dir / "workflows"
+        self.workflows = WorkflowsService(data, self.clock, operations)
+        self.executions = ExecutionsService(
+            self.workflows, data, self.clock, self._http, rest_root=lambda: self._rest.url
+        )
+        self.scheduler = Scheduler(self.clock)
+        pubsub = self._pubsub_hosted()
+        hosted = self._hosted()
+        self._api = self._rest_api([*hosted, *pubsub], operations)
+        self._pubsub = GrpcServer(
+            pubsub, faults=self.faults, operations=operations, port=ports.pubsub
+        )
+        self._grpc = GrpcServer(hosted, faults=self.faults, operations=operations, port=ports.grpc)
+        self._environ.update(os.environ | self.environ())
+
+    def start(self) -> None:
+        """Begin to serve."""
+        stack = self._running
+        stack.callback(self._http.close)
+        for started in (self.storage, self._pubsub, self._grpc, self._rest, self.eventarc):
+            stack.callback(started.stop)
+            started.start()
+        stack.callback(self._api.stop)
+        stack.callback(self.broker.wake)
+        for stopped in (self.tpu, self.batch, self.executions):
+            stack.callback(stopped.stop)
+        stack.callback(self._stop_children)
+        stack.callback(self.scheduler.stop)
+
+    def stop(self) -> None:
+        """End every process and release every port; what is stored stays."""
+        self._running.close()
+
+    def environ(self) -> dict[str, str]:
+        """Return what a client must export to find these services instead of Google's."""
+        return {
+            "STORAGE_EMULATOR_HOST": self.storage.url,
+            "TENSORSTORE_GCS_HTTP_URL": self.storage.url,
+            "PUBSUB_EMULATOR_HOST": self._pubsub.target,
+            "SAXFLOW_GRPC_ENDPOINT": self._grpc.target,
+            "SAXFLOW_REST_ENDPOINT": self._rest.url,
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "local",
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "GCE_METADATA_ROOT": "127.0.0.1:1",
+            "NO_GCE_CHECK": "true",
+        }
+
+    def add_function(
+        self,
+        name: str,
+        source: Path,
+        target: str,
+        *,
+        signature: str = "http",
+        env: Mapping[str, str] | None = None,
+    ) -> ChildService:
+        """Start a Cloud Run function; `wait_ready` of what is returned waits until it listens.
+
+        Args:
+            source: directory with its `main.py`.
+            target: name of the function in it.
+            signature: `http` or `cloudevent`.
+            env: added to the environment of this process and `environ()`.
+        """
+        return self.add_command(name, function_command(source, target, signature), env=env)
+
+    def add_command(
+        self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> ChildService:
+        """Start a Cloud Run service: a command that listens on the loopback port in `PORT`."""
+        log = self.data_dir / "logs" / f"{name}.log"
+        child = ChildService(name, argv, {**self._environ, **(env or {})}, log)
+        self._children.append(child)
+        return child
+
+    def add_trigger(self, name: str, *, bucket: str, event: str, url: str) -> Trigger:
+        """Send a bucket's events to a URL, at least once.
+
+        Args:
+            event: `finalized`, `deleted` or `metadataUpdated`.
+        """
+        trigger = Trigger(name, bucket, f"google.cloud.storage.object.v1.{event}", url)
+        self.eventarc.add_trigger(trigger)
+        return trigger
+
+    def add_schedule(self, name: str, *, url: str, every_seconds: float) -> None:
+        """POST to a URL at fixed intervals, the first time after one interval."""
+        self.scheduler.add(Schedule(name, url, every_seconds))
+
+    def _stop_children(self) -> None:
+        for child in self._children:
+            child.stop()
+
+    def _storage_server(self, port: int) -> StorageServer:
+        return StorageServer(
+            self.data_dir / "storage",
+            clock=self.clock,
+            faults=self.faults,
+            publish=_publisher(self.broker),
+            project=self.project,
+            port=port,
+        )
+
+    def _eventarc(self) -> Eventarc:
+        eventarc = Eventarc(
+            self.data_dir / "eventarc",
+            clock=self.clock,
+            faults=self.faults,
+            storage_root=lambda: self.storage.url,
+        )
+        self.storage.listen(eventarc.on_event)
+        return eventarc
+
+    def _surroundings(self, images: ImageRegistry) -> Surroundings:
+        path = self.data_dir / "images.json"
+        images.save(path)
+        return Surroundings(
+            data=self.data_dir,
+            env=self._environ,
+            images=path,
+            clock=self.clock,
+            outcomes=self.outcomes,
+        )
+
+    def _hosts(self) -> dict[str, str]:
+        rest = {f"https://{name}.googleapis.com": self._rest.url for name in _REST_HOSTS}
+        return {**rest, "https://storage.googleapis.com": self.storage.url}
+
+    def _pubsub_hosted(self) -> list[Hosted]:
+        return [
+            Hosted(PUBLISHER, PublisherService(self.broker)),
+            Hosted(SUBSCRIBER, SubscriberService(self.broker)),
+        ]
+
+    def _hosted(self) -> list[Hosted]:
+        return [
+            Hosted(BATCH, self.batch),
+            Hosted(TPU, self.tpu),
+            Hosted(WORKFLOWS, self.workflows),
+            Hosted(EXECUTIONS, self.executions),
+        ]
+
+    def _rest_api(self, hosted: Sequence[Hosted], operations: Operations) -> RestApi:
+        mounts: dict[str, Handler] = {
+            FAULTS_MOUNT: fault_admin(self.faults),
+            OUTCOMES_MOUNT: _outcome_admin(self.outcomes),
+            CALLBACKS_MOUNT: self.executions.callback_handler(),
+        }
+        return RestApi(hosted, faults=self.faults, operations=operations, mounts=mounts)
+
+
+def _publisher(broker: Broker) -> Publish:
+    def publish(topic: str, data: bytes, attributes: dict[str, str]) -> None:
+        message = types.PubsubMessage(data=data, attributes=attributes)
+        try:
+            broker.publish(topic, [message])
+        except exceptions.NotFound:
+            return  # a notification whose topic was deleted is dropped, as in the cloud
+
+    return publish
+
+
+def _outcome_admin(outcomes: Outcomes) -> Handler:
+    """Return the handler of the admin endpoint: GET lists, POST arms, DELETE clears or releases."""
+
+    def handle(request: Request) -> Response:
+        if request.method == "DELETE":
+            release = request.first("release")
+            outcomes.clear() if release is None else outcomes.release(release)
+        elif request.method == "POST":
+            try:
+                outcomes.arm(**json.loads(request.body.read()))
+            except (ValueError, TypeError, InputError) as error:
+                return json_response(400, {"error": {"code": 400, "message": str(error)}})
+        return json_response(200, {"outcomes": outcomes.armed()})
+
+    return handle
