@@ -105,7 +105,7 @@ def decide(manifest: Manifest, settings: Settings, facts: WeightFacts) -> Decisi
         destination=_destination(manifest, settings, size),
         model=serve.model or (size.model if size else names.default_model(manifest.name)),
         model_path=serve.model_path or SERVED_CLASS,
-        stream=serve.stream if serve.stream is not None else chosen.hosts == 1,
+        stream=_stream(manifest, chosen, facts),
         load=load,
         prompt=prompt,
         contains=contains,
@@ -162,6 +162,12 @@ def _smoke(manifest: Manifest, facts: WeightFacts) -> tuple[str, str | None]:
     return (_DEFAULT_IDS_PROMPT if ids else _DEFAULT_PROMPT), None
 
 
+def _stream(manifest: Manifest, chosen: Slice, facts: WeightFacts) -> bool:
+    if manifest.serve.stream is not None:
+        return manifest.serve.stream
+    return chosen.hosts == 1 and facts.tokenizer_uri != IDS_TOKENIZER
+
+
 def _early(manifest: Manifest, settings: Settings) -> Iterator[Problem]:
     source = manifest.weights.source
     if source.startswith("hf://"):
@@ -175,6 +181,10 @@ def _early(manifest: Manifest, settings: Settings) -> Iterator[Problem]:
             "lifecycle.replace",
             "inPlace is not built yet; use blueGreen (no gap, two TPUs for a while) or recreate"
             " (a gap, one TPU)",
+        )
+    if manifest.serve.stream and manifest.weights.tokenizer == IDS_TOKENIZER:
+        yield manifest.problem(
+            "serve.stream", "SAX cannot stream ids; write stream: false, or name a tokenizer"
         )
     yield from _of_zones(manifest, settings)
 
@@ -230,6 +240,12 @@ def _of_weights(manifest: Manifest, size: Size | None, dims: Dimensions) -> Iter
         yield manifest.problem(
             "weights.source",
             f"one KV head for {dims.heads} heads; SAX's grouped-query attention needs two or more",
+        )
+    if dims.heads * dims.head_dim != dims.model_dim:
+        yield manifest.problem(
+            "weights.source",
+            f"{dims.heads} heads of {dims.head_dim} are not the model's width {dims.model_dim};"
+            " SAX's Llama has no other shape",
         )
     if dims.head_dim % 2:
         yield manifest.problem(
@@ -304,6 +320,8 @@ def _notes(
         yield f"{', '.join(unknown)} is not known to have v5e"
     if manifest.serve.stream and chosen.hosts != 1:
         yield "streaming on several hosts is not supported by every SAX image"
+    if manifest.tpu.provisioning == "reserved" and manifest.lifecycle.replace == "blueGreen":
+        yield "blueGreen needs room for two slices in the reservation"
     if manifest.lifecycle.replace == "blueGreen":
         yield f"blueGreen costs {2 * hourly:.2f} USD an hour while old and new run side by side"
     if manifest.lifecycle.ttl_seconds is None:

@@ -91,7 +91,8 @@ def test_the_default_prompt_without_a_tokenizer_is_ids(
     facts_of: Callable[..., WeightFacts],
     tiny: Dimensions,
 ) -> None:
-    assert decide(manifest_of(), settings, facts_of(tiny, "ids:")).prompt == "3"
+    found = decide(manifest_of(), settings, facts_of(tiny, "ids:"))
+    assert (found.prompt, found.stream) == ("3", False)
 
 
 def test_prices_are_those_of_the_dearest_zone(decision_of: Callable[..., Decision]) -> None:
@@ -108,6 +109,7 @@ def test_prices_are_those_of_the_dearest_zone(decision_of: Callable[..., Decisio
         ("7b", {"lifecycle": {"maxHourlyCost": 4}}, "lifecycle.maxHourlyCost", "4.80 USD an hour"),
         ("7b", {"lifecycle": {"replace": "inPlace"}}, "lifecycle.replace", "blueGreen"),
         ("7b", {"weights": {"source": "gs://models/x", "sha256": {"a.pth": "0" * 64}}}, "weights.sha256.a.pth", "no such file"),
+        ("7b", {"weights": {"source": "gs://models/x", "tokenizer": "ids:"}, "serve": {"stream": True}}, "serve.stream", "cannot stream ids"),
         ("7b", {"weights": {"source": "hf://a/b@c"}}, "weights.source", "gcloud storage cp"),
         ("7b", {"serve": {"modelPath": f"{STOCK}LLaMA7BFP16TPUv5e"}}, "serve.modelPath", "maxInputTokens: 128"),
     ],
@@ -125,7 +127,8 @@ def test_refusals(
     [
         ({"rope_theta": 500000.0}, "rope_theta is 500000"),
         ({"kv_heads": 1}, "one KV head for 32 heads"),
-        ({"head_dim": 127}, "head_dim 127 is odd"),
+        ({"head_dim": 64}, "32 heads of 64 are not the model's width 4096"),
+        ({"head_dim": 127, "model_dim": 32 * 127}, "head_dim 127 is odd"),
     ],
 )
 def test_what_saxs_llama_cannot_express(
@@ -200,6 +203,14 @@ def test_a_fine_manifest_passes_the_early_look(
         ("70b", {"serve": {"stream": True}}, "streaming on several hosts"),
         ("7b", {"lifecycle": {"replace": "blueGreen"}}, "blueGreen costs 9.60 USD an hour"),
         ("7b", {"lifecycle": {"ttl": "never"}}, "3504 USD a month"),
+        (
+            "7b",
+            {
+                "tpu": {"provisioning": "reserved", "reservation": "r"},
+                "lifecycle": {"replace": "blueGreen"},
+            },
+            "room for two slices",
+        ),
     ],
 )
 def test_notes(
