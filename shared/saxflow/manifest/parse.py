@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,7 +12,7 @@ from saxflow.errors import ManifestError, Problem
 from saxflow.manifest import document, rules
 from saxflow.manifest.document import Document, Mark, Path, dotted
 from saxflow.manifest.fields import Grammar
-from saxflow.manifest.model import Lifecycle, Manifest, Tpu
+from saxflow.manifest.model import Manifest
 
 MAX_PROBLEMS = 100
 """Told at once; they travel in an event."""
@@ -152,32 +152,43 @@ def _unknown(error: Mapping[str, Any]) -> str:
     return f"unknown key; known here: {', '.join(siblings)}"
 
 
-def _grammar_rules() -> dict[str, str]:
-    """Return the rule of each field that has a grammar, by dotted path."""
-    return {
-        f"{name}.{inner.alias or key}": rule.rule
-        for name, section in (("tpu", Tpu), ("lifecycle", Lifecycle))
-        for key, inner in section.model_fields.items()
-        for rule in inner.metadata
-        if isinstance(rule, Grammar)
-    }
+def _sections(
+    section: type[BaseModel] = Manifest, path: str = ""
+) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield every section with its dotted path, '' for the manifest itself."""
+    yield path, section
+    for name, field in section.model_fields.items():
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from _sections(inner, _joined(path, field.alias or name))
+
+
+def _joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def _known_keys() -> dict[str, tuple[str, ...]]:
-    """Return the keys of every section by its dotted path, '' for the manifest itself."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the keys of every section by its dotted path."""
+    return {
+        path: tuple(field.alias or name for name, field in section.model_fields.items())
+        for path, section in _sections()
+    }
 
-    def visit(section: type[BaseModel], path: str) -> None:
-        fields = section.model_fields.items()
-        found[path] = tuple(field.alias or name for name, field in fields)
-        for name, field in fields:
-            for inner in (field.annotation, *getattr(field.annotation, "__args__", ())):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    alias = field.alias or name
-                    visit(inner, f"{path}.{alias}" if path else alias)
 
-    visit(Manifest, "")
-    return found
+def _grammar_rules() -> dict[str, str]:
+    """Return the rule of each field that has a grammar, by dotted path."""
+    return {
+        _joined(path, field.alias or name): mark.rule
+        for path, section in _sections()
+        for name, field in section.model_fields.items()
+        for mark in (*field.metadata, *_metadata_of_options(field.annotation))
+        if isinstance(mark, Grammar)
+    }
+
+
+def _metadata_of_options(annotation: Any) -> Iterator[Any]:
+    for option in get_args(annotation):
+        yield from getattr(option, "__metadata__", ())
 
 
 def _kind(value: Any) -> str:
