@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ State = executions_v1.Execution.State
 
 @pytest.fixture
 def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
-    cloud = LocalCloud(tmp_path, project="p", location="us-central1", images=ImageRegistry({}))
+    images = ImageRegistry({"fine": [sys.executable, "-c", ""], "bad": ["false"]})
+    cloud = LocalCloud(tmp_path, project="p", location="us-central1", images=images)
     for name, value in cloud.environ().items():
         monkeypatch.setenv(name, value)
     cloud.start()
@@ -158,3 +160,28 @@ def test_tpu_over_plain_http(cloud: LocalCloud) -> None:
         except: {{as: e, steps: [{{out: {{return: "${{e.code}}"}}}}]}}
     """
     assert run(cloud, "ask", source).result == "404"
+
+
+JOB = """
+main:
+  params: [image]
+  steps:
+    - create:
+        try:
+          call: googleapis.batch.v1.projects.locations.jobs.create
+          args:
+            parent: projects/p/locations/us-central1
+            jobId: job
+            body:
+              taskGroups:
+                - taskSpec: {runnables: [{container: {imageUri: "${image}"}}]}
+            connector_params: {polling_policy: {initial_delay: 0.05}}
+          result: job
+        except: {as: e, steps: [{failed: {return: "${e.tags[0]}"}}]}
+    - out: {return: "${job.status.state}"}
+"""
+
+
+@pytest.mark.parametrize(("image", "ended"), [("fine", "SUCCEEDED"), ("bad", "OperationError")])
+def test_a_batch_job_is_waited_for(cloud: LocalCloud, image: str, ended: str) -> None:
+    assert json.loads(run(cloud, "convert", JOB, image).result) == ended
