@@ -135,9 +135,10 @@ class ExecutionsService:
             workflow_revision_id=definition.revision_id,
             state=State.QUEUED,
         )
+        live = self._prepare(execution.name, definition, argument)
         with self._changed:
             self._shelf.known[execution.name] = execution
-            self._shelf.live[execution.name] = self._prepare(execution.name, definition, argument)
+            self._shelf.live[execution.name] = live
             self._shelf.queue.append(execution.name)
             self._save(execution)
             self._admit()

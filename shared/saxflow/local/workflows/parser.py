@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from saxflow.errors import Problem
 from saxflow.local.workflows.document import Mark, Node, SourceError, read_source
@@ -47,8 +48,9 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COMPANIONS = {"call": {"args", "result"}, "try": {"retry", "except"}}
 
 
+@lru_cache(maxsize=32)
 def parse_workflow(source: str) -> Workflow:
-    """Parse a source.
+    """Parse a source; what comes of it is never changed, so a source is parsed once.
 
     Raises:
         SourceError: with every structural problem found.
