@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from saxflow.errors import CloudError, ConfigurationError, InputError, NotFoundError, SaxError
 from saxflow.sax.aio import AsyncCell, AsyncModel
 from saxflow.sax.tokenizer import Tokenizer, load_tokenizer
 from saxflow.sax.values import Generated
 from saxflow.serving.deployments import Deployments, Target
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+LOOK_SECONDS = 10.0
+"""Longest wait for the control bucket; Google's client alone would go on for two minutes."""
 
 _LOG = logging.getLogger(__name__)
 _GONE = frozenset({"NOT_FOUND", "UNAVAILABLE"})
@@ -71,16 +78,32 @@ class Backends:
             await opened.cell.close()
 
     async def find(self, name: str) -> Target:
-        """Return what serves under a name; raises as `Deployments.find`."""
+        """Return what serves under a name, or did when the control bucket last answered.
+
+        Raises:
+            NotFoundError, TransientError, RequestError: as `Deployments.find`.
+            CloudError: the control bucket does not answer, and nothing is known of the name.
+        """
         known = self._deployments.known(name)
         if known is not None:
             return known
         async with self._looking:
-            return await asyncio.to_thread(self._deployments.find, name)
+            try:
+                return await _soon(self._deployments.find, name)
+            except CloudError as error:
+                stale = self._deployments.known(name, stale=True)
+                if stale is None:
+                    raise
+                _LOG.warning("going on with what was known of %s: %s", name, error)
+                return stale
 
     async def all(self) -> list[Target]:
-        """Return everything that serves."""
-        return await asyncio.to_thread(self._deployments.all)
+        """Return everything that serves.
+
+        Raises:
+            CloudError: the control bucket does not answer.
+        """
+        return await _soon(self._deployments.all)
 
     async def tokenizer(self, target: Target) -> Tokenizer | None:
         """Return a model's vocabulary, None when it cannot be read (said once in the log)."""
@@ -120,7 +143,7 @@ class Backends:
 
     async def _moved(self, name: str, target: Target, error: SaxError) -> Target:
         """Return where a deployment serves now; the error itself when that has not changed."""
-        fresh = await asyncio.to_thread(self._deployments.find, name, fresh=True)
+        fresh = await _soon(self._deployments.find, name, fresh=True)
         if (fresh.sax_root, fresh.model) == (target.sax_root, target.model):
             raise error
         return fresh
@@ -164,3 +187,16 @@ class Backends:
             if opened.questions == 0 and not self._deployments.believes(target):
                 self._cells.pop(place, None)
                 await opened.cell.close()
+
+
+async def _soon(look: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """Look into the control bucket from a thread, for `LOOK_SECONDS` at most."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return await asyncio.to_thread(look, *args, **kwargs)
+    except TimeoutError:
+        raise CloudError(
+            f"the control bucket does not answer within {LOOK_SECONDS:g} s",
+            service="storage",
+            retryable=True,
+        ) from None

@@ -55,10 +55,10 @@ class Deployments:
         self._found: dict[str, tuple[float, Target]] = {}
         self._servables: dict[tuple[str, str], Servable] = {}
 
-    def known(self, name: str) -> Target | None:
-        """Return what is still believed of a name, without a look."""
+    def known(self, name: str, *, stale: bool = False) -> Target | None:
+        """Return what is still believed of a name, without a look; any age will do if `stale`."""
         found = self._found.get(name)
-        if found is None or self._clock() - found[0] >= self._believe_seconds:
+        if found is None or (not stale and self._clock() - found[0] >= self._believe_seconds):
             return None
         return found[1]
 
@@ -80,8 +80,11 @@ class Deployments:
         known = None if fresh else self.known(name)
         if known is not None:
             return known
-        self._found.pop(name, None)
-        target = self._by_model(name) if name.startswith("/") else self._by_deployment(name)
+        try:
+            target = self._by_model(name) if name.startswith("/") else self._by_deployment(name)
+        except (NotFoundError, TransientError):
+            self._found.pop(name, None)
+            raise
         self._found[name] = (self._clock(), target)
         return target
 
