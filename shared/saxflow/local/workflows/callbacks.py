@@ -96,7 +96,7 @@ class ExecutionCallbacks:
                 "headers": headers,
                 "method": request.method,
                 "query": {name: values[-1] for name, values in request.query.items()},
-                "url": f"/callbacks/{callback}",
+                "url": f"/v1/{self.execution}/callbacks/{callback}",
             },
             "received_time": ENCODING["time.format"].apply(self.clock.time()),
             "type": "HTTP",
