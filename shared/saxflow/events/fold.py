@@ -16,6 +16,8 @@ from saxflow.events.event import Event, moment
 from saxflow.events.table import TYPES
 
 _BEFORE_STARTING = frozenset({"unknown", "accepted", "fetching", "converting", "provisioning"})
+_SIDE_BY_SIDE = frozenset({"", "converting", "starting"})
+_COMMITS = frozenset({"checkpoint.committed", "conversion.reused"})
 _RANKS = {name: rank for rank, name in enumerate(TYPES)}
 _WITHDRAWS_SERVING = frozenset(
     {
@@ -102,7 +104,7 @@ def _step(before: _Fold, event: Event) -> _Fold:
     if (generation, attempt) != (old.generation, old.attempt):
         old = replace(old, state="unknown", since=None, progress=None, failure=None, problems=())
         before = _Fold(old)
-    committed = before.committed or event.name == "checkpoint.committed"
+    committed = before.committed or event.name in _COMMITS
     active = (before.active or event.name == "tpu.active") and event.name != "tpu.requested"
     state = _state(old.state, event, committed=committed, active=active)
     status = replace(
@@ -124,16 +126,23 @@ def _step(before: _Fold, event: Event) -> _Fold:
 
 
 def _state(old: str, event: Event, *, committed: bool, active: bool) -> str:
-    """Return the state after an event; conversion and TPU run side by side until both are there."""
+    """Return the state after an event.
+
+    Conversion, TPU and the start of SAX run side by side: until the checkpoint is committed they
+    are all `converting`, afterwards `provisioning` or, with the TPU active, `starting`.
+    """
     if event.name == "manifest.accepted" and old != "unknown":
         return old  # written by another clock than the Execution's
-    if event.row.state:
-        return event.row.state
+    state = event.row.state
+    if state not in _SIDE_BY_SIDE:
+        return state
     if old not in _BEFORE_STARTING:
         return old
-    if not committed:
-        return "accepted" if old == "unknown" else old
-    return "starting" if active else "provisioning"
+    if committed:
+        return "starting" if active or state == "starting" else "provisioning"
+    if state == "converting":
+        return state
+    return "accepted" if old == "unknown" else old
 
 
 def _progress(old: DeploymentStatus, event: Event, state: str) -> Mapping[str, Any] | None:

@@ -17,8 +17,8 @@ class EventType:
 
     Args:
         name: without the prefix, for example `model.serving`.
-        state: the state of the deployment after it; empty leaves the state as it is, except that
-            `provisioning` ends once the checkpoint is committed and the TPU active.
+        state: the state of the deployment after it; conversion, TPU and the start of SAX run side
+            by side, so for them `fold` has the last word; empty adds nothing of its own.
         meaning: one sentence for the documentation.
     """
 
@@ -41,7 +41,7 @@ TYPES: Mapping[str, EventType] = {
         EventType("weights.fetched", "fetching", "the weights are complete in the models bucket"),
         EventType("conversion.started", "converting", "the Batch Job exists"),
         EventType("conversion.progressed", "converting", "bytes, rate and ETA over all Tasks"),
-        EventType("conversion.reused", "converting", "a committed checkpoint of the same fingerprint exists; no weights are read"),
+        EventType("conversion.reused", "", "a committed checkpoint of the same fingerprint exists; no weights are read"),
         EventType("conversion.finished", "converting", "every object of the checkpoint is written"),
         EventType("checkpoint.committed", "", "every object is accounted for and the markers exist"),
         EventType("tpu.requested", "", "a QueuedResource was created in one zone"),

@@ -185,4 +185,22 @@ def test_a_late_acceptance_does_not_turn_back() -> None:
 def test_a_new_attempt_starts_afresh() -> None:
     failed = [*timeline(*JOURNEY[:2]), event("deployment.failed", 5, failure={"stage": "tpu"})]
     status = events.fold([*failed, event("conversion.reused", 9, attempt=2)])
-    assert (status.state, status.failure, status.attempt) == ("converting", None, 2)
+    assert (status.state, status.failure, status.attempt) == ("provisioning", None, 2)
+
+
+def test_sax_may_start_while_the_conversion_runs() -> None:
+    names = ("conversion.started", "tpu.active", "sax.starting", "conversion.finished")
+    assert events.fold(timeline(*names[:3])).state == "converting"
+    assert events.fold(timeline(*names)).state == "converting"
+    assert events.fold(timeline(*names, "checkpoint.committed")).state == "starting"
+
+
+def test_a_reused_checkpoint_is_a_committed_one() -> None:
+    names = ("manifest.accepted", "conversion.reused", "conversion.finished", "tpu.requested")
+    assert events.fold(timeline(*names)).state == "provisioning"
+    assert events.fold(timeline(*names, "tpu.active")).state == "starting"
+    assert events.fold(timeline("tpu.active", *names[:3])).state == "starting"
+
+
+def test_a_subscriber_that_missed_the_tpu() -> None:
+    assert events.fold(timeline("checkpoint.committed", "sax.ready")).state == "starting"
