@@ -170,12 +170,12 @@ class HttpServer:
         ConfigurationError: the port is taken.
     """
 
-    def __init__(self, handler: Handler, *, port: int = 0) -> None:
+    def __init__(self, handler: Handler, *, host: str = LOOPBACK, port: int = 0) -> None:
         try:
-            self._server = _Server((LOOPBACK, port), handler)
+            self._server = _Server((host, port), handler)
         except OSError as error:
             raise ConfigurationError(
-                f"port {port} on {LOOPBACK}: {error.strerror}; choose another"
+                f"port {port} on {host}: {error.strerror}; choose another"
             ) from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="http", daemon=True

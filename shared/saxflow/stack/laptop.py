@@ -6,14 +6,16 @@ Google's own clients; only endpoints, intervals and images differ.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from saxflow import bundled
+from saxflow.local.children import ChildService
 from saxflow.local.cloud import LocalCloud
 from saxflow.settings import load_endpoints
-from saxflow.stack import images
-from saxflow.stack.provision import ensure_buckets, ensure_topic, ensure_workflow
+from saxflow.stack import images, provision
 
 PROJECT = "saxflow-local"
 LOCATION = "us-central1"
@@ -25,12 +27,11 @@ BUCKETS = {
 }
 TOPIC = "saxflow-events"
 WORKFLOWS = {"deploy-model": "deploy_model.yaml", "teardown-model": "teardown_model.yaml"}
-FUNCTIONS = {
-    "commit-checkpoint": "commit_checkpoint",
-    "publish-model": "publish_model",
-    "reconcile": "reconcile",
-}
-"""HTTP functions: service name -> directory and entry point."""
+CALLED = {"commit-checkpoint": "commit_checkpoint", "publish-model": "publish_model"}
+CALLING = {"on-manifest": "on_manifest", "reconcile": "reconcile"}
+"""Functions by service name, with their directory and entry point; who calls must know the URLs of
+those that are called.
+"""
 
 RECONCILE_SECONDS = 120.0
 INTERVALS = {
@@ -79,7 +80,7 @@ class Laptop:
         self.cloud.stop()
 
     def _deploy(self) -> None:
-        environ = {
+        settings = {
             **self.cloud.environ(),
             **BUCKETS,
             **INTERVALS,
@@ -90,16 +91,38 @@ class Laptop:
             "SAXFLOW_ADMIN_IMAGE": images.ADMIN,
             "SAXFLOW_MODEL_SERVER_IMAGE": images.MODEL_SERVER,
         }
-        endpoints = load_endpoints(environ)
-        ensure_buckets(endpoints, PROJECT, BUCKETS.values(), LOCATION)
-        ensure_topic(endpoints, PROJECT, TOPIC)
-        variables = {"SAXFLOW_STORAGE_ROOT": environ["STORAGE_EMULATOR_HOST"]}
+        called = [self._function(name, entry, settings) for name, entry in CALLED.items()]
+        command = [sys.executable, str(bundled.path("functions/generate/main.py"))]
+        generate = self.cloud.add_command("generate", command, env=settings)
+        settings |= {
+            "SAXFLOW_COMMIT_URL": called[0].url,
+            "SAXFLOW_PUBLISH_URL": called[1].url,
+            "SAXFLOW_GENERATE": generate.url,
+        }
+        calling = [self._function(name, entry, settings) for name, entry in CALLING.items()]
+        self._create(settings)
+        for child in (*called, generate, *calling):
+            child.wait_ready()
+        self._connect(on_manifest=calling[0].url, reconcile=calling[1].url)
+        self.environ = settings
+
+    def _function(self, name: str, entry: str, settings: Mapping[str, str]) -> ChildService:
+        signature = "cloudevent" if entry == "on_manifest" else "http"
+        source = bundled.path(f"functions/{entry}")
+        return self.cloud.add_function(name, source, entry, signature=signature, env=settings)
+
+    def _create(self, settings: Mapping[str, str]) -> None:
+        endpoints = load_endpoints(settings)
+        provision.ensure_buckets(endpoints, PROJECT, BUCKETS.values(), LOCATION)
+        provision.ensure_topic(endpoints, PROJECT, TOPIC)
+        variables = {"SAXFLOW_STORAGE_ROOT": settings["STORAGE_EMULATOR_HOST"]}
         parent = f"projects/{PROJECT}/locations/{LOCATION}"
         for name, file in WORKFLOWS.items():
             source = bundled.text(f"workflows/{file}")
-            ensure_workflow(endpoints, parent, name, source, variables)
-        self.environ = environ | self._add_functions(environ)
+            provision.ensure_workflow(endpoints, parent, name, source, variables)
 
-    def _add_functions(self, environ: dict[str, str]) -> dict[str, str]:
-        """Start every function at once, then wait for all of them."""
-        raise SystemExit
+    def _connect(self, *, on_manifest: str, reconcile: str) -> None:
+        bucket = BUCKETS["SAXFLOW_MANIFESTS_BUCKET"]
+        for event in ("finalized", "deleted"):
+            self.cloud.add_trigger(f"manifest-{event}", bucket=bucket, event=event, url=on_manifest)
+        self.cloud.add_schedule("reconcile", url=reconcile, every_seconds=RECONCILE_SECONDS)
