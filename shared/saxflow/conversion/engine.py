@@ -19,13 +19,17 @@ import numpy as np
 from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Buffer, Directory, crc32c_text, crc32c_value
 from saxflow.checkpoint.encode import encode
+from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Matrix, Part
 from saxflow.conversion import kernels
 from saxflow.conversion.work import Job, Piece, Region, by_matrix
 from saxflow.errors import InputError, WeightsError
 from saxflow.layout import STEP_DIRECTORY, Chunk
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
+REMOTE_BLOCK_BYTES = 8 << 20
+"""What is read at once: on a disk what the cache holds, from Cloud Storage what is worth a request."""
+
 MAX_BLOCK_BYTES = 32 << 20
 REMOTE_WORKERS = 8
 
@@ -279,6 +283,8 @@ class BlockReader:
     def __init__(self, source: Directory, tally: Tally) -> None:
         self._source = source
         self._tally = tally
+        local = isinstance(source, LocalDirectory)
+        self._block_bytes = BLOCK_BYTES if local else REMOTE_BLOCK_BYTES
         self._block = np.empty(0, np.uint8)
         self._turned = np.empty(0, np.uint8)
 
@@ -289,7 +295,7 @@ class BlockReader:
 
         The values are a view that the next block overwrites.
         """
-        step = block_rows(part, rotary_head)
+        step = block_rows(part, rotary_head, self._block_bytes)
         for row in range(top, bottom, step):
             values = self._rows(part, row - part.row, min(step, bottom - row))
             if rotary_head:
@@ -312,7 +318,7 @@ class BlockReader:
                     )
 
     def _equal(self, one: Part, other: Part) -> bool:
-        step = block_rows(one, 0)
+        step = block_rows(one, 0, self._block_bytes)
         for row in range(0, one.rows, step):
             count = min(step, one.rows - row)
             kept = self._rows(one, row, count).copy()
@@ -342,11 +348,11 @@ class BlockReader:
         return turned
 
 
-def block_rows(part: Part, rotary_head: int) -> int:
-    """Return how many rows are read at once: a few MiB, whole tiles and whole heads."""
-    rows = max(BLOCK_BYTES // part.row_bytes, kernels.TILE)
+def block_rows(part: Part, rotary_head: int, block_bytes: int) -> int:
+    """Return how many rows are read at once: about `block_bytes`, whole tiles and whole heads."""
+    rows = max(block_bytes // part.row_bytes, kernels.TILE_ROWS)
     rows = max(1, min(rows, MAX_BLOCK_BYTES // part.row_bytes))
-    unit = rotary_head or (kernels.TILE if rows > kernels.TILE else 1)
+    unit = rotary_head or (kernels.TILE_ROWS if rows > kernels.TILE_ROWS else 1)
     return max(unit, rows - rows % unit)
 
 

@@ -3,7 +3,7 @@
 The transpose is the cost of a conversion. Reading a column of a large array misses the cache at
 every element, so a tile is first cast into a small buffer whose rows are padded (a power-of-two
 stride would map all rows onto the same cache lines) and turned from there: 0.17 GB/s becomes 1 to
-1.8 GB/s per core. numpy releases the interpreter lock meanwhile, so threads scale.
+1.5 GB/s per core, and most of that is the cast. numpy releases the interpreter lock meanwhile, so threads scale.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-TILE = 256
-TILE_PADDING = 8
+TILE_ROWS = 256
+TILE_COLS = 128
+TILE_PADDING = 16
 DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -45,7 +46,7 @@ class NotFinite:
 
 def tile_buffer(dtype: str) -> Array:
     """Return the buffer that `transpose_into` works through."""
-    return np.empty((TILE, TILE + TILE_PADDING), DTYPES[dtype])
+    return np.empty((TILE_ROWS, TILE_COLS + TILE_PADDING), DTYPES[dtype])
 
 
 def cast_into(target: Array, source: Array) -> None:
@@ -63,10 +64,10 @@ def transpose_into(target: Array, source: Array, tile: Array) -> None:
     rows, cols = source.shape
     bits = target.view(np.uint16)
     tile_bits = tile.view(np.uint16)
-    for top in range(0, rows, TILE):
-        high = min(TILE, rows - top)
-        for left in range(0, cols, TILE):
-            wide = min(TILE, cols - left)
+    for top in range(0, rows, TILE_ROWS):
+        high = min(TILE_ROWS, rows - top)
+        for left in range(0, cols, TILE_COLS):
+            wide = min(TILE_COLS, cols - left)
             cast_into(tile[:high, :wide], source[top : top + high, left : left + wide])
             np.copyto(bits[left : left + wide, top : top + high], tile_bits[:high, :wide].T)
 
