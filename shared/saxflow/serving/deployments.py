@@ -6,18 +6,21 @@ servable are read from the control bucket and believed for a few seconds.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from saxflow import names
-from saxflow.errors import NotFoundError, RequestError, SaxflowError, TransientError
+from saxflow.errors import InputError, NotFoundError, RequestError, SaxflowError, TransientError
 from saxflow.gcp.objects import Uri
 from saxflow.head import Attempt, Head
 from saxflow.pipeline.heads import all_heads, read_head
 from saxflow.pipeline.services import Services
 from saxflow.sax.names import ModelName
 from saxflow.sax.servable import Servable
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,15 @@ class Deployments:
         return target
 
     def all(self) -> list[Target]:
-        """Return everything that serves, in the order of names."""
-        return [
-            self._target(head.name, head.serving)
-            for head in all_heads(self._services())
-            if head.serving is not None
-        ]
+        """Return everything that serves, in the order of names; a broken plan is only logged."""
+        targets: list[Target] = []
+        for head in all_heads(self._services()):
+            if head.serving is not None:
+                try:
+                    targets.append(self._target(head.name, head.serving))
+                except (InputError, NotFoundError) as error:
+                    _LOG.warning("deployment %s is left out: %s", head.name, error)
+        return targets
 
     def _by_deployment(self, name: str) -> Target:
         found = read_head(self._services(), name) if names.is_deployment_name(name) else None

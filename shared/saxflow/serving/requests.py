@@ -26,7 +26,7 @@ COMPLETION_TOKENS = 16
 """OpenAI's default length of a completion; a chat answers as long as the deployment may."""
 
 MAX_STOPS = 4
-MAX_SEED = 2**24
+MAX_EXACT = 2**24
 """SAX carries numbers as float32, which holds integers exactly up to here."""
 
 
@@ -159,9 +159,9 @@ def _options(body: Mapping[str, Any]) -> dict[str, float]:
     if top_p is not None:
         options["per_example_top_p"] = top_p
     if top_k is not None:
-        options["per_example_top_k"] = float(top_k)
+        options["per_example_top_k"] = float(min(top_k, MAX_EXACT))
     if seed is not None:
-        options["seed"] = float(seed % MAX_SEED)
+        options["seed"] = float(seed % MAX_EXACT)
     return options
 
 
@@ -301,7 +301,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     for name, value in values.items():
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             raise RequestError(f"extra_inputs.{name} must be a number", param="extra_inputs")

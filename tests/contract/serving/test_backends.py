@@ -68,6 +68,7 @@ def test_all_that_serves(deployments: Deployments, installation: Any) -> None:
     installation.deploy("b", "127.0.0.1:1")
     installation.deploy("a", "127.0.0.1:1")
     installation.deploy("c", None)
+    installation.deploy("d", "127.0.0.1:1", vocab="many")
     assert [target.deployment for target in deployments.all()] == ["a", "b"]
 
 

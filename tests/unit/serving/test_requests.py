@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from saxflow.errors import RequestError
 from saxflow.serving.requests import (
@@ -176,3 +179,46 @@ def test_what_a_chat_cannot_have(change: dict[str, Any], param: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_chat({**CHAT, **change})
     assert caught.value.param == param
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+FIELDS = st.sampled_from(
+    [
+        "model",
+        "prompt",
+        "messages",
+        "query",
+        "extra_inputs",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "n",
+        "best_of",
+        "logprobs",
+        "echo",
+        "tools",
+        "response_format",
+    ]
+)
+
+
+@given(body=st.dictionaries(FIELDS, ANYTHING, max_size=6), parse=st.sampled_from([0, 1, 2]))
+def test_any_json_is_read_or_refused(body: dict[str, Any], parse: int) -> None:
+    base = [{"model": "m", "query": "q"}, HELLO, CHAT][parse]
+    with suppress(RequestError):
+        (parse_tutorial, parse_completion, parse_chat)[parse]({**base, **body})

@@ -1,0 +1,57 @@
+"""Discovery through objects in Cloud Storage, with Google's client."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.cloud import storage
+
+from saxflow.errors import NotFoundError
+from saxflow.local.clock import RealClock
+from saxflow.local.faults import Faults
+from saxflow.local.storage.server import StorageServer
+from saxflow.sax import Cell
+from saxflow.sax import messages as m
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[storage.Bucket]:
+    server = StorageServer(
+        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
+    )
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
+    client = storage.Client()
+    yield client.create_bucket("cells")
+    client.close()
+    server.stop()
+
+
+def put(bucket: storage.Bucket, name: str, data: bytes) -> None:
+    bucket.blob(f"llama/sax-root/sax/test/{name}").upload_from_string(data)
+
+
+def test_a_cell_exists_by_its_metadata_object(bucket: storage.Bucket, peer: Any) -> None:
+    peer.answers["/sax.Admin/List"] = [b""]
+    location = m.Location(location=peer.address).SerializeToString()
+    with Cell.open("gs://cells/llama/sax-root/", "/sax/test") as cell:
+        put(bucket, "location.proto", location)
+        with pytest.raises(NotFoundError, match="there is no cell /sax/test"):
+            cell.list()
+        put(bucket, "METADATA", b"")
+        assert cell.list() == ()
+    with Cell.open("gs://cells/other", "/sax/test") as cell, pytest.raises(NotFoundError):
+        cell.list()
+
+
+def test_an_admin_that_never_was(bucket: storage.Bucket) -> None:
+    put(bucket, "METADATA", b"")
+    with (
+        Cell.open("gs://cells/llama/sax-root", "/sax/test") as cell,
+        pytest.raises(NotFoundError, match=r"location\.proto"),
+    ):
+        cell.list()
