@@ -98,10 +98,9 @@ def weight_facts(
         WeightsError: files are missing, empty or too small, the document is unusable, or the
             vocabulary cannot be known; the message names file and remedy.
     """
+    check_listing(listing, source)
     files = tuple(sorted(file for file in listing if layout.is_source_file(file.name)))
-    tensors = [file for file in files if _is_tensors(file.name)]
-    _check_presence(tensors, listing, source)
-    _check_sequence(tensors, source)
+    tensors = _tensors(listing)
     name = document_name(tensors)
     if document is None:
         raise WeightsError(f"{source}/{name} does not exist; it tells the dimensions, upload it")
@@ -111,6 +110,21 @@ def weight_facts(
     tied = params.get("tie_word_embeddings") is True
     _check_sizes(tensors, dimensions, source, name, tied=tied)
     return WeightFacts(files, params, dimensions, tokenizer_uri)
+
+
+def check_listing(listing: Sequence[SourceFile], source: str) -> None:
+    """Refuse a source by the names and sizes of its files alone.
+
+    Raises:
+        WeightsError: there are no weights, files are empty, or the sequence of shards has gaps.
+    """
+    tensors = _tensors(listing)
+    _check_presence(tensors, listing, source)
+    _check_sequence(tensors, source)
+
+
+def _tensors(listing: Sequence[SourceFile]) -> list[SourceFile]:
+    return sorted(f for f in listing if _is_tensors(f.name) and layout.is_source_file(f.name))
 
 
 def _read_files(files: Sequence[SourceFile]) -> list[SourceFile]:
