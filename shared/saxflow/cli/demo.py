@@ -65,7 +65,7 @@ def _show(result: dict[str, Any]) -> None:
     if result["state"] != "serving":
         click.echo(f"\n{result['deployment']} is {result['state']}: {result['failure']}")
         return
-    click.echo(f"\n  {result['prompt']}{result['text']}\n")
+    click.echo(f"\n  {result['prompt']} {result['text'].strip()}\n")
     click.echo(f"from manifest to serving in {result['seconds']:.1f} s; events:")
     click.echo("  " + " ▸ ".join(result["events"]))
     click.echo(
