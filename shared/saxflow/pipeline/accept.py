@@ -122,13 +122,23 @@ def _compile(services: Services, name: str, event: Notification, attempt: int) -
     Raises:
         ManifestError, InputError: the user's.
     """
-    data = services.objects.read(_uri(event), generation=event.generation).data or b""
-    parsed = manifest.parse(data, source_name=event.name)
+    parsed = manifest.parse(_content(services, event), source_name=event.name)
     if parsed.name != name:
         raise InputError(
             f"{event.name}: name is {parsed.name!r}; it must equal the file's stem {name!r}"
         )
     return compile_manifest(services, parsed, event, attempt)
+
+
+def _content(services: Services, event: Notification) -> bytes:
+    """Read the object, unless it is too large to be a manifest (and to be held in memory)."""
+    found = services.objects.stat(_uri(event), generation=event.generation)
+    if found and found.size_bytes > manifest.MAX_BYTES:
+        raise InputError(
+            f"{event.name} has {found.size_bytes} bytes; a manifest has at most"
+            f" {manifest.MAX_BYTES}"
+        )
+    return services.objects.read(_uri(event), generation=event.generation).data or b""
 
 
 def compile_manifest(
