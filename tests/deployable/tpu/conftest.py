@@ -9,10 +9,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from google.cloud import storage
 
 from saxflow import bundled
 from saxflow.errors import NotFoundError
@@ -71,6 +73,15 @@ class Cell:
             "heartbeat_seconds": 1,
             "server_restart_seconds": 1,
             **changes,
+        }
+
+    def hostile_values(self) -> dict[str, str]:
+        touch = f"touch {self.data}/pwned"
+        return {
+            "cell": f"/sax/$({touch})",
+            "sax_root": f"`{touch}`",
+            "chip": f"'; {touch}; '",
+            "topology": f'"; {touch}; $HOME * "',
         }
 
     def boot(self, config: dict[str, Any], hosts: int = 1) -> None:
@@ -162,23 +173,40 @@ class Cell:
             claim.close()
 
 
-@pytest.fixture
-def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cell]:
+@contextmanager
+def fresh_cell(data: Path) -> Iterator[Cell]:
     server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
+        data / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
     )
     server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    from google.cloud import storage
-
-    client = storage.Client(project="p")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        client = storage.Client(project="p")
     for bucket in ("control", "cells"):
         client.create_bucket(bucket)
-    cell = Cell(tmp_path, server.url, Objects(client))
-    yield cell
-    cell.close()
-    client.close()
-    server.stop()
+    cell = Cell(data, server.url, Objects(client))
+    try:
+        yield cell
+    finally:
+        cell.close()
+        client.close()
+        server.stop()
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[Cell]:
+    """Return a cell whose node is not booted yet."""
+    with fresh_cell(tmp_path) as cell:
+        yield cell
+
+
+@pytest.fixture(scope="module")
+def ready_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    """Return a cell of one ready worker, whose configuration is full of shell text; only look."""
+    with fresh_cell(tmp_path_factory.mktemp("ready")) as cell:
+        cell.boot(cell.config(heartbeat_seconds=0.5, **cell.hostile_values()))
+        cell.ready()
+        yield cell
 
 
 @pytest.fixture
