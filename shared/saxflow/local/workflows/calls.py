@@ -57,17 +57,21 @@ def _get_env(runtime: Runtime, arguments: Arguments) -> Value:
 
 
 def _sleep(runtime: Runtime, arguments: Arguments) -> Value:
-    seconds = expect_number(arguments["seconds"], "seconds")
-    if not 0 <= seconds <= SLEEP_LIMIT_SECONDS:
-        raise value_error(f"sys.sleep of {seconds} s; 0 to {SLEEP_LIMIT_SECONDS} allowed")
-    runtime.sleep(seconds)
+    runtime.sleep(_seconds(arguments["seconds"], "seconds"))
     return None
 
 
 def _sleep_until(runtime: Runtime, arguments: Arguments) -> Value:
     moment = expect_number(arguments["time"], "time")
-    runtime.sleep(max(moment - runtime.clock.time(), 0))
+    runtime.sleep(_seconds(max(moment - runtime.clock.time(), 0.0), "time from now"))
     return None
+
+
+def _seconds(value: Value, what: str) -> float:
+    number = expect_number(value, what)
+    if not 0 <= number <= SLEEP_LIMIT_SECONDS:
+        raise value_error(f"{what} is {number} s; 0 to {SLEEP_LIMIT_SECONDS} allowed")
+    return number
 
 
 def _log(runtime: Runtime, arguments: Arguments) -> Value:
@@ -92,7 +96,7 @@ def _create_callback(runtime: Runtime, arguments: Arguments) -> Value:
 
 def _await_callback(runtime: Runtime, arguments: Arguments) -> Value:
     url = expect(expect(arguments["callback"], dict, "callback").get("url"), str, "callback.url")
-    timeout = expect_number(arguments.get("timeout", CALLBACK_SECONDS), "timeout")
+    timeout = _seconds(arguments.get("timeout", CALLBACK_SECONDS), "timeout")
     if runtime.callbacks is None:
         raise failure("SystemError", "no service here can receive callbacks")
     received = runtime.callbacks.wait(url, timeout, runtime.cancellation)

@@ -8,11 +8,13 @@ Source: https://cloud.google.com/workflows/docs/reference/googleapis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from saxflow.local.workflows.failures import Value, WorkflowFailure, failure
+from saxflow.local.workflows.failures import Value, WorkflowFailure, failure, value_error
 from saxflow.local.workflows.http import read_request
 from saxflow.local.workflows.stdlib.policies import (
     DEFAULT_BACKOFF,
@@ -210,7 +212,7 @@ def _target(connector: Connector, arguments: Arguments) -> tuple[str, dict[str, 
 def _send(runtime: Runtime, verb: str, url: str, arguments: Arguments) -> Value:
     request = read_request(verb, {"url": url, **arguments})
     repeatable = retry_idempotent if verb == "GET" else retry_non_idempotent
-    for delay in delays(DEFAULT_BACKOFF, DEFAULT_MAX_RETRIES):
+    for delay in islice(delays(DEFAULT_BACKOFF), DEFAULT_MAX_RETRIES):
         try:
             return runtime.http.send(request, runtime.cancellation)["body"]
         except WorkflowFailure as error:
@@ -220,32 +222,40 @@ def _send(runtime: Runtime, verb: str, url: str, arguments: Arguments) -> Value:
     return runtime.http.send(request, runtime.cancellation)["body"]
 
 
-def delays(backoff: Mapping[str, Value], count: int) -> Iterator[float]:
-    """Yield the pauses before each of `count` retries, in seconds.
+def delays(backoff: Mapping[str, Value]) -> Iterator[float]:
+    """Yield the pauses before one retry after another, in seconds, without end.
 
     Raises:
         WorkflowFailure: TypeError, a part of the backoff is no number.
     """
-    delay = float(expect_number(backoff.get("initial_delay", 1), "initial_delay"))
-    most = float(expect_number(backoff.get("max_delay", 60), "max_delay"))
-    factor = float(expect_number(backoff.get("multiplier", 1.25), "multiplier"))
-    for _ in range(count):
+    delay, most, factor = (
+        _part(backoff, name, default)
+        for name, default in (("initial_delay", 1), ("max_delay", 60), ("multiplier", 1.25))
+    )
+    while True:
         yield min(delay, most)
         delay *= factor
 
 
+def _part(policy: Mapping[str, Value], name: str, default: float) -> float:
+    number = float(expect_number(policy.get(name, default), name))
+    if not 0 <= number < math.inf:
+        raise value_error(f"{name} is {number}; a number from 0 up is needed")
+    return number
+
+
 def _wait(runtime: Runtime, poll: Poll, started: Value, options: Arguments) -> dict[str, Value]:
     policy = expect(options.get("polling_policy", {}), dict, "polling_policy")
-    delay = float(policy.get("initial_delay", 1.0))
-    limit = float(options.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+    pauses = delays(policy)
+    limit = _part(options, "timeout", DEFAULT_TIMEOUT_SECONDS)
     deadline = runtime.clock.time() + limit
     name = expect(expect(started, dict, "answer").get("name"), str, "answer.name")
     current = started
     while _state(current) not in poll.done:
+        delay = next(pauses)
         if runtime.clock.time() + delay > deadline:
             raise failure("TimeoutError", f"{name} did not end within {limit:g} s; it still runs")
         runtime.sleep(delay)
-        delay = min(delay * policy.get("multiplier", 1.25), policy.get("max_delay", 60.0))
         current = _send(runtime, "GET", poll.root + name, {"auth": {"type": "OAuth2"}})
     if _state(current) in poll.failed:
         detail = current.get("error", current.get("status", {}))

@@ -78,7 +78,9 @@ def _needs_json(source: str) -> bool:
 
 def _read_json(source: str) -> Node:
     try:
-        return _plain_node(json.loads(source, object_pairs_hook=_unique))
+        value = json.loads(source, object_pairs_hook=_unique)
+        json.dumps(value, ensure_ascii=False).encode()
+        return _plain_node(value)
     except ValueError as error:
         raise SourceError([Problem("", f"not JSON: {error}")]) from None
 

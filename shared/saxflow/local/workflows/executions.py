@@ -296,6 +296,7 @@ class ExecutionsService:
     def _execute(self, name: str, live: _Live, argument: Value) -> None:
         try:
             result = to_json(live.run.execute(argument))
+            self._finish(name, State.SUCCEEDED, result=result)
         except Cancelled:
             return
         except WorkflowFailure as error:
@@ -303,8 +304,6 @@ class ExecutionsService:
         except Exception as error:  # noqa: BLE001  # outermost loop of an Execution
             internal = failure("SystemError", f"internal error: {error!r}")
             self._finish(name, State.FAILED, error=error_of(internal))
-        else:
-            self._finish(name, State.SUCCEEDED, result=result)
 
     def _finish(self, name: str, state: State, **fields: Any) -> None:
         with self._changed:

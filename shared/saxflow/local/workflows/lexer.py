@@ -94,6 +94,8 @@ def _number(text: str) -> int | float:
 def _unescape(text: str) -> str:
     raw = text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     try:
-        return json.loads(raw)
+        value = json.loads(raw)
+        value.encode()
     except ValueError as error:
         raise ExpressionError(f"string {text} has an escape that is not known: {error}") from None
+    return value

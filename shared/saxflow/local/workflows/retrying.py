@@ -6,6 +6,7 @@ Source: https://cloud.google.com/workflows/docs/reference/syntax/retrying
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from saxflow.local.workflows.connectors import delays
@@ -87,4 +88,4 @@ def _wanted(policy: dict[str, Value], failed: WorkflowFailure, frame: Frame) -> 
 def _pauses(policy: dict[str, Value]) -> Iterator[float]:
     most = expect(policy.get("max_retries", DEFAULT_MAX_RETRIES), int, "max_retries")
     backoff = expect(policy.get("backoff", DEFAULT_BACKOFF), dict, "backoff")
-    return delays(backoff, most)
+    return islice(delays(backoff), max(most, 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +19,7 @@ from saxflow.local.workflows.failures import Value, resource_limit, type_error, 
 STRING_LIMIT_BYTES = 256 * 1024
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
+_SURROGATE = re.compile(r"\\u[dD]")
 _NUMBER_BYTES = 8
 _ENTRY_BYTES = 2
 
@@ -155,11 +157,27 @@ def from_json(text: str | bytes) -> Value:
         WorkflowFailure: ValueError, it is not JSON.
     """
     try:
-        return json.loads(text, parse_int=_json_int, parse_constant=_no_constant)
+        value = json.loads(text, parse_int=_json_int, parse_constant=_no_constant)
+        if _SURROGATE.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
+            checked_text(json.dumps(value, ensure_ascii=False))
+        return value
     except RecursionError:
         raise value_error("JSON is nested too deeply") from None
     except ValueError as error:
         raise value_error(f"not JSON: {error}") from None
+
+
+def checked_text(text: str) -> str:
+    """Return text that UTF-8 can hold.
+
+    Raises:
+        WorkflowFailure: ValueError, it has half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise value_error("text with half of a surrogate pair") from None
+    return text
 
 
 def _json_int(text: str) -> int | float:

@@ -27,6 +27,9 @@ def test_sleep_and_sleep_until_follow_the_clock(run: RunIt, clock: VirtualClock)
     [
         ("{call: sys.sleep, args: {seconds: -1}}", "ValueError"),
         ("{call: sys.sleep, args: {seconds: '5'}}", "TypeError"),
+        ("{call: sys.sleep, args: {seconds: '${1e999}'}}", "ValueError"),
+        ("{call: sys.sleep_until, args: {time: '${1e999}'}}", "ValueError"),
+        ("{call: sys.sleep_until, args: {time: '${1e999 - 1e999}'}}", "ValueError"),
         ("{call: sys.sleep}", "TypeError"),
         ("{call: sys.log, args: {data: 1, text: x}}", "TypeError"),
         ("{call: sys.log, args: {data: 1, severity: LOUD}}", "ValueError"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -134,8 +135,11 @@ def test_reads_are_repeated_and_writes_only_when_harmless(
 
 def test_delays_grow_to_their_limit() -> None:
     backoff = {"initial_delay": 1, "max_delay": 5, "multiplier": 2}
-    assert list(delays(backoff, 4)) == [1, 2, 4, 5]
-    assert list(delays({}, 2)) == [1, 1.25]
+    assert list(islice(delays(backoff), 4)) == [1, 2, 4, 5]
+    assert list(islice(delays({}), 2)) == [1, 1.25]
+    for bad in (-1, float("nan"), float("inf"), "1"):
+        with pytest.raises(WorkflowFailure):
+            next(delays({"initial_delay": bad}))
 
 
 def test_every_connector_takes_what_its_path_names() -> None:

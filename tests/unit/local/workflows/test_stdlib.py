@@ -112,6 +112,8 @@ def test_values(evaluate: Evaluate, expression: str, value: Any) -> None:
         ('json.decode("{")', "ValueError"),
         ('json.decode("NaN")', "ValueError"),
         ("json.decode(5)", "TypeError"),
+        ('json.decode("\\"\\\\ud800\\"")', "ValueError"),
+        ('text.decode(text.encode("\\\\ud800"), "unicode_escape")', "ValueError"),
         ('json.encode(text.encode("x"))', "TypeError"),
         ('base64.encode("x")', "TypeError"),
         ('base64.decode("?")', "ValueError"),

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 from saxflow.local.workflows.failures import Value, index_error, value_error
 from saxflow.local.workflows.stdlib.signature import Function, expect, pure
+from saxflow.local.workflows.values import checked_text
 
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]|\(\?P=|[*+?}]\+")
 
@@ -25,7 +26,7 @@ def _encode(data: Value, charset: Value = "UTF-8") -> bytes:
 
 def _decode(data: Value, charset: Value = "UTF-8") -> str:
     try:
-        return expect(data, bytes, "data").decode(expect(charset, str, "charset"))
+        return checked_text(expect(data, bytes, "data").decode(expect(charset, str, "charset")))
     except (LookupError, UnicodeError) as error:
         raise value_error(f"text.decode: {error}") from None
 
