@@ -30,11 +30,13 @@ HELLO = m.GenerateResponse(
 HELLO_VALUE = (Generated("hello", -1.0), Generated("été 😀", -2.0))
 
 
-def addresses(*added: str, seqno: int = 1, gone: tuple[str, ...] = ()) -> bytes:
+def addresses(
+    *added: str, seqno: int = 1, gone: tuple[str, ...] = (), admin: str = "admin"
+) -> bytes:
     changes = [m.WatchResult.Mutation(addition=address) for address in added]
     changes += [m.WatchResult.Mutation(deletion=address) for address in gone]
     return m.WatchLocResponse(
-        admin_server_id="admin", result=m.WatchResult(next_seqno=seqno, changelog=changes)
+        admin_server_id=admin, result=m.WatchResult(next_seqno=seqno, changelog=changes)
     ).SerializeToString()
 
 
@@ -242,6 +244,24 @@ def test_addresses_are_followed(
         llama.generate("x", deadline_seconds=30)
     watches = [m.WatchLocRequest.FromString(data) for data in peer.calls(WATCH)]
     assert [(w.admin_server_id, w.seqno) for w in watches] == [("", 0), ("admin", 1), ("admin", 3)]
+
+
+def test_what_serves_goes_on_without_an_admin_and_under_the_next(
+    llama: LanguageModel, peer: Any, wait: Any, start_peer: Any, announce: Any
+) -> None:
+    server = start_peer(answers={GENERATE: [HELLO]})
+    peer.answers[WATCH] = [addresses(server.address), wait()]
+    assert llama.generate("x", deadline_seconds=30) == HELLO_VALUE
+    peer.stop()
+    for _ in range(3):
+        assert llama.generate("x", deadline_seconds=30) == HELLO_VALUE
+    other = start_peer(answers={GENERATE: [HELLO]})
+    successor = start_peer(answers={WATCH: [addresses(other.address, admin="next"), wait()]})
+    announce(successor.address)
+    while not other.calls(GENERATE):
+        assert llama.generate("x", deadline_seconds=30) == HELLO_VALUE
+    first = m.WatchLocRequest.FromString(successor.calls(WATCH)[0])
+    assert (first.admin_server_id, first.seqno) == ("admin", 1)
 
 
 def test_a_restarted_server_answers_again(
