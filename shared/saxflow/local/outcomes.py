@@ -6,13 +6,11 @@ armed by tests and by `saxflow local`, and taken by Batch and TPU when a resourc
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from saxflow.errors import InputError
-from saxflow.local.http import Handler, Request, Response, json_response
 
 Kind = Literal["hold", "fail", "preempt", "quota"]
 
@@ -116,26 +114,3 @@ class Outcomes:
 
     def _holds(self, name: str) -> bool:
         return any(o.kind == "hold" and o.contains in name for o in self._armed)
-
-
-def outcome_admin(outcomes: Outcomes) -> Handler:
-    """Return the handler of the admin endpoint.
-
-    GET lists; POST arms one outcome, given as the fields of `Outcome`; DELETE releases every `hold`
-    with `?release=CONTAINS` (empty for all), without it disarms everything.
-    """
-
-    def handle(request: Request) -> Response:
-        released = request.first("release")
-        if request.method == "DELETE" and released is not None:
-            outcomes.release(released)
-        elif request.method == "DELETE":
-            outcomes.clear()
-        elif request.method == "POST":
-            try:
-                outcomes.arm(**json.loads(request.body.read()))
-            except (ValueError, TypeError, InputError) as error:
-                return json_response(400, {"error": {"code": 400, "message": str(error)}})
-        return json_response(200, {"outcomes": outcomes.armed()})
-
-    return handle

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
 
 from saxflow.errors import InputError
-from saxflow.local.http import HttpServer
-from saxflow.local.outcomes import Outcomes, outcome_admin
+from saxflow.local.outcomes import Outcomes
 
 
 def test_outcome_strikes_matching_names_as_often_as_armed():
@@ -79,24 +75,3 @@ def test_clear_disarms_everything():
 def test_unknown_kind_or_argument_is_refused(kind, when):
     with pytest.raises(InputError, match=kind):
         Outcomes().arm(kind, **when)
-
-
-def test_admin_endpoint_arms_lists_releases_and_clears():
-    outcomes = Outcomes()
-    server = HttpServer(outcome_admin(outcomes))
-    server.start()
-
-    def call(method, path="/", body=None):
-        data = json.dumps(body).encode() if body is not None else None
-        with urlopen(Request(server.url + path, data=data, method=method), timeout=5) as reply:
-            return [o["kind"] for o in json.load(reply)["outcomes"]]
-
-    assert call("POST", body={"kind": "hold", "contains": "a"}) == ["hold"]
-    assert call("POST", body={"kind": "fail", "count": 2}) == ["hold", "fail"]
-    assert call("GET") == ["hold", "fail"]
-    assert call("DELETE", "/?release=a") == ["fail"]
-    assert call("DELETE") == []
-    with pytest.raises(HTTPError) as refused:
-        call("POST", body={"kind": "explode"})
-    refused.value.close()
-    server.stop()
