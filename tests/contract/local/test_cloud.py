@@ -207,7 +207,8 @@ function = cloud.add_function("greet", here, "greet")
 function.wait_ready()
 try:
     print(function.port, cloud.storage.url.rpartition(":")[2], flush=True)
-    threading.Event().wait()
+    while True:  # a signal between two bytecodes does not wake a wait without a timeout
+        threading.Event().wait(0.1)
 except KeyboardInterrupt:
     cloud.stop()
 """
