@@ -24,7 +24,7 @@ class Answer:
 
     Args:
         prompt_tokens: BOS included; None when nothing can be counted.
-        max_tokens: tokens asked for.
+        max_tokens: tokens asked for, as far as the deployment goes.
     """
 
     def __init__(
@@ -95,19 +95,12 @@ async def prepare(backends: Backends, completion: Completion) -> Answer:
     """Check a completion against what its model can do.
 
     Raises:
-        NotFoundError, RequestError: there is no such model, or the prompt or the answer is too
-            long for it.
+        NotFoundError, TransientError, RequestError: as `Backends.find`, or the prompt is too long.
     """
     target = await backends.find(completion.model)
     tokenizer = await backends.tokenizer(target)
     limit = target.servable.max_new_tokens
-    wanted = completion.max_tokens or limit
-    if wanted > limit:
-        raise RequestError(
-            f"{wanted} tokens are asked for; {target.deployment} generates at most {limit}",
-            param="max_tokens",
-            code="max_tokens_exceeded",
-        )
+    wanted = min(completion.max_tokens or limit, limit)
     param = "messages" if completion.chat else "prompt"
     tokens = check_prompt(target, tokenizer, completion.prompt, param)
     return Answer(backends, completion, tokenizer, prompt_tokens=tokens, max_tokens=wanted)
