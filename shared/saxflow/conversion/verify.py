@@ -24,6 +24,7 @@ from saxflow.errors import IntegrityError, NotFoundError
 
 BLOCK_BYTES = 4 << 20
 PREFIX = f"{layout.STEP_DIRECTORY}/"
+_MISSING = "is missing; SAX would read zeros"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _structure(
     for name, plan in planned.items():
         one = expected.get(name)
         if name not in listed:
-            yield problem(name, "is missing; SAX would read zeros")
+            yield problem(name, "is missing" if name.endswith(".zarray") else _MISSING)
         elif one is None:
             yield problem(name, "has no digest in the report")
         elif plan.size_bytes not in (None, one.size_bytes):

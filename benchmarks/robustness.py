@@ -1,0 +1,118 @@
+"""A hundred SIGKILLs and a hundred damages on 2.1 GB: what is lost, what goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inputs
+from benchmarks.processes import SAXFLOW, run
+from saxflow.conversion.journal import read_journals
+
+ROUNDS = 100
+BLOCK_BYTES = 4 << 20
+
+
+def run_all(folder: Path) -> list[dict[str, Any]]:
+    """Return one record for kills and one for damage."""
+    source, out = folder / "source", folder / "out"
+    inputs.write_meta(source, inputs.LLAMA_7B_4_LAYERS, 1)
+    reference = folder / "reference"
+    run([*SAXFLOW, "convert", str(source), str(reference), "--json"])
+    chance = random.Random(0)
+    kills = _kills(source, out, reference, chance)
+    shutil.rmtree(out, ignore_errors=True)
+    return [kills, _damages(reference, chance)]
+
+
+def _kills(source: Path, out: Path, reference: Path, chance: random.Random) -> dict[str, Any]:
+    done, different, lost = 0, 0, 0
+    while done < ROUNDS:
+        if _killed(source, out, chance.uniform(0.3, 4.0)):
+            done += 1
+            lost += _lost_chunks(out)
+        else:
+            different += not _same(out, reference)
+            shutil.rmtree(out)
+    run([*SAXFLOW, "convert", str(source), str(out), "--json"])
+    different += not _same(out, reference)
+    return {"what": "SIGKILL and run again", "rounds": done, "bad outcomes": different + lost}
+
+
+def _killed(source: Path, out: Path, seconds: float) -> bool:
+    command = [*SAXFLOW, "convert", str(source), str(out), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    status = process.wait()
+    timer.cancel()
+    return status == -signal.SIGKILL
+
+
+def _lost_chunks(out: Path) -> int:
+    """Return how many chunks the journal calls finished that are not there."""
+    partial = out / ".partial"
+    step = partial / "checkpoint_00000000"
+    if not step.exists():
+        return 0
+    journalled = read_journals(partial / "tasks").values()
+    return sum(
+        not (step / one.name).exists() or (step / one.name).stat().st_size != one.size_bytes
+        for one in journalled
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    objects = [json.loads((root / "report.json").read_text())["objects"] for root in (one, other)]
+    return objects[0] == objects[1]
+
+
+def _damages(out: Path, chance: random.Random) -> dict[str, Any]:
+    files = sorted(p for p in (out / "checkpoint_00000000").rglob("*") if p.is_file())
+    unnoticed = 0
+    for number in range(ROUNDS):
+        path = chance.choice(files)
+        undo = _flip if number % 2 else _cut
+        restore = undo(path, chance)
+        found = subprocess.run(
+            [*SAXFLOW, "verify", str(out), "--json"], capture_output=True, check=False
+        )
+        unnoticed += found.returncode != 1
+        restore()
+    return {"what": "damage and verify", "rounds": ROUNDS, "bad outcomes": unnoticed}
+
+
+def _flip(path: Path, chance: random.Random) -> Any:
+    place, bit = chance.randrange(path.stat().st_size), 1 << chance.randrange(8)
+
+    def change() -> None:
+        with path.open("r+b") as file:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ bit]))
+
+    change()
+    return change
+
+
+def _cut(path: Path, chance: random.Random) -> Any:
+    size = path.stat().st_size
+    keep = max(chance.randrange(size), size - BLOCK_BYTES)
+    with path.open("rb") as file:
+        file.seek(keep)
+        tail = file.read()
+    os.truncate(path, keep)
+
+    def restore() -> None:
+        with path.open("ab") as file:
+            file.write(tail)
+
+    return restore
