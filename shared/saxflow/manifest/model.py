@@ -155,8 +155,8 @@ class Lifecycle(Section):
     )
     replace: Literal["auto", "inPlace", "blueGreen", "recreate"] = Field(
         default="auto",
-        description="How a newer manifest takes over: blueGreen starts the new one beside the old,"
-        " recreate deletes the old one first.",
+        description="How a newer manifest takes over. blueGreen (and auto): the old one serves until"
+        " the new one does. recreate and inPlace are refused for now.",
     )
     max_hourly_cost: float | None = Field(
         default=None,

@@ -23,6 +23,13 @@ SERVED_CLASS = f"{PARAMS_MODULE}.Llama"
 ROPE_THETA = 10000.0
 """The only base of rotary frequencies that the server's Llama knows."""
 
+_NOT_BUILT = {
+    "inPlace": "inPlace is not built yet; use blueGreen (no gap, two TPUs for a while)",
+    "recreate": "recreate is not built yet; use blueGreen, or `saxflow delete` the deployment, wait"
+    " for deployment.deleted and upload the manifest again",
+}
+"""Ways of replacement that the format has and the Workflow has not."""
+
 _DEFAULT_PROMPT = "Q: What is the capital of France? A:"
 _DEFAULT_IDS_PROMPT = "3"
 
@@ -176,12 +183,9 @@ def _early(manifest: Manifest, settings: Settings) -> Iterator[Problem]:
             f"{source!r} cannot be fetched yet; download it, copy it with"
             " `gcloud storage cp -r DIRECTORY gs://BUCKET/DIRECTORY` and name the gs:// URI",
         )
-    if manifest.lifecycle.replace == "inPlace":
-        yield manifest.problem(
-            "lifecycle.replace",
-            "inPlace is not built yet; use blueGreen (no gap, two TPUs for a while) or recreate"
-            " (a gap, one TPU)",
-        )
+    reason = _NOT_BUILT.get(manifest.lifecycle.replace)
+    if reason:
+        yield manifest.problem("lifecycle.replace", reason)
     if manifest.serve.stream and manifest.weights.tokenizer == IDS_TOKENIZER:
         yield manifest.problem(
             "serve.stream", "SAX cannot stream ids; write stream: false, or name a tokenizer"
