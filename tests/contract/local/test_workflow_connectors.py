@@ -185,3 +185,38 @@ main:
 @pytest.mark.parametrize(("image", "ended"), [("fine", "SUCCEEDED"), ("bad", "OperationError")])
 def test_a_batch_job_is_waited_for(cloud: LocalCloud, image: str, ended: str) -> None:
     assert json.loads(run(cloud, "convert", JOB, image).result) == ended
+
+
+ASK = """
+main:
+  params: [url]
+  steps:
+    - ask:
+        try: {call: http.get, args: {url: "${url}", auth: {type: OAuth2}, timeout: 0.3}, result: r}
+        except: {as: e, steps: [{failed: {return: "${e.tags[0]}"}}]}
+    - out: {return: "${r.code}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        ("return-503", "HttpError"),
+        ("return-429", "HttpError"),
+        ("return-reset-connection", "ConnectionError"),
+        ("stall-always", "TimeoutError"),
+    ],
+)
+@pytest.mark.parametrize("service", ["storage", "batch"])
+def test_faults_of_services_are_errors_a_workflow_can_tell_apart(
+    cloud: LocalCloud, service: str, action: str, outcome: str
+) -> None:
+    storage.Client(project="p").create_bucket("models")
+    urls = {
+        "storage": "https://storage.googleapis.com/storage/v1/b/models/o",
+        "batch": f"https://batch.googleapis.com/v1/{PARENT}/jobs",
+    }
+    cloud.faults.arm(service, "*", action, nth=2)
+    first = run(cloud, "ask-first", ASK, urls[service])
+    second = run(cloud, "ask-second", ASK, urls[service])
+    assert (json.loads(first.result), json.loads(second.result)) == (200, outcome)

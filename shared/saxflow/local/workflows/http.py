@@ -39,7 +39,6 @@ RESPONSE_LIMIT_BYTES = 2 * 1024 * 1024
 USER_AGENT = "GoogleCloudWorkflows; (+https://cloud.google.com/workflows/docs)"
 
 _REQUEST_METHODS = (*HTTP_METHODS, "HEAD", "OPTIONS", "TRACE", "CONNECT")
-_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 _REDIRECTS = {301: "GET", 302: "GET", 303: "GET", 307: None, 308: None}
 _REDIRECT_LIMIT = 10
 _CHUNK_BYTES = 64 * 1024
@@ -222,22 +221,16 @@ class HttpClient:
         if request.auth is not None:
             headers["Authorization"] = f"Bearer {self._tokens[request.auth]}"
         body = request.body if method == request.method else None
-        while True:
-            connection, reused = self._pool.take(parts)
-            line = _Line(connection, url, deadline)
-            try:
-                with cancellation.breaking(line.break_off):
-                    answer = line.exchange(method, _path(parts), body, headers)
-            except _Stale as stale:
-                connection.close()
-                if reused and method in _REPEATABLE:
-                    continue
-                raise failure("ConnectionError", f"{url}: {stale}") from None
-            except BaseException:
-                connection.close()
-                raise
-            self._pool.give_back(parts, connection)
-            return answer
+        connection = self._pool.take(parts)
+        line = _Line(connection, url, deadline)
+        try:
+            with cancellation.breaking(line.break_off):
+                answer = line.exchange(method, _path(parts), body, headers)
+        except BaseException:
+            connection.close()
+            raise
+        self._pool.give_back(parts, connection)
+        return answer
 
 
 @dataclass(frozen=True)
@@ -246,10 +239,6 @@ class _Answer:
     reason: str
     headers: dict[str, str]
     body: bytes
-
-
-class _Stale(Exception):  # noqa: N818
-    """The peer closed the connection before it answered a byte."""
 
 
 class _Line:
@@ -306,8 +295,6 @@ class _Line:
                 content = self._read(response)
         except TimeoutError:
             raise failure("TimeoutError", f"{self._url}: no answer in time") from None
-        except (http.client.RemoteDisconnected, BrokenPipeError) as error:
-            raise _Stale(str(error)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise failure("ConnectionError", f"{self._url}: {error!r}") from None
         fields = {name.lower(): value for name, value in response.getheaders()}
@@ -367,16 +354,16 @@ class _Pool:
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
         self._tls: ssl.SSLContext | None = None
 
-    def take(self, parts: SplitResult) -> tuple[http.client.HTTPConnection, bool]:
-        """Return a connection, and whether it has been used before."""
+    def take(self, parts: SplitResult) -> http.client.HTTPConnection:
+        """Return an idle connection that its peer has not closed, or a new one."""
         while True:
             with self._lock:
                 waiting = self._idle.get((parts.scheme, parts.netloc), [])
                 connection = waiting.pop() if waiting else None
             if connection is None:
-                return self._new(parts), False
+                return self._new(parts)
             if not select.select([connection.sock], [], [], 0)[0]:
-                return connection, True
+                return connection
             connection.close()
 
     def _new(self, parts: SplitResult) -> http.client.HTTPConnection:

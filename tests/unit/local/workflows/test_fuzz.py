@@ -42,7 +42,7 @@ EXPRESSIONS = st.recursive(st.sampled_from(LEAVES), compound, max_leaves=8)
 HTTP = HttpClient()
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(EXPRESSIONS)
 def test_expressions_end_in_a_value_or_an_error_of_the_language(expression: str) -> None:
     if len(expression) > EXPRESSION_LIMIT:
@@ -70,7 +70,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES)
 def test_any_tree_is_checked_without_a_crash(tree: Any) -> None:
     source = yaml.safe_dump({"main": {"steps": [{"a": tree}, {"b": {"for": tree}}]}, "s": tree})

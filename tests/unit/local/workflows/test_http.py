@@ -136,12 +136,20 @@ def test_connections_are_kept_and_replaced_when_the_peer_closed_them(
     peer: Any, answer: Any, send: Send
 ) -> None:
     send("GET", peer.url)
+    peer.respond = lambda seen: answer(headers={"Connection": "close"})
     send("GET", peer.url)
-    ports = {seen.client_port for seen in peer.requests}
-    assert len(ports) == 1
-    peer.respond = lambda seen: answer(drop=seen.client_port in ports)
-    assert send("GET", peer.url)["code"] == 200
-    assert len({seen.client_port for seen in peer.requests}) == 2
+    send("GET", peer.url)
+    ports = [seen.client_port for seen in peer.requests]
+    assert ports[0] == ports[1] != ports[2]
+
+
+def test_a_request_is_sent_once_even_when_a_kept_connection_breaks(
+    peer: Any, answer: Any, send: Send
+) -> None:
+    send("GET", peer.url)
+    peer.respond = lambda seen: answer(drop=True)
+    assert payload(lambda: send("GET", peer.url))["tags"] == ["ConnectionError"]
+    assert len(peer.requests) == 2
 
 
 def test_redirects_are_followed(peer: Any, answer: Any, send: Send) -> None:
