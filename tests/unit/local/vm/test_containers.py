@@ -41,10 +41,9 @@ def test_stop_is_polite_within_the_grace(engine):
     assert engine.wait("c") in (5, 143)
 
 
-def test_stop_kills_after_the_grace(engine):
+def test_stop_kills_after_the_grace(engine, eventually):
     engine.run(container("c", "trap '' TERM; echo up; while true; do sleep 0.01; done"))
-    while engine.log(engine.find("c")).read_text() != "up\n":
-        continue
+    eventually(lambda: engine.log(engine.find("c")).read_text() == "up\n")
     engine.stop("c", grace_seconds=0.1)
     assert engine.find("c").exit_code == 137
 
@@ -80,15 +79,18 @@ def test_auto_remove_keeps_the_exit_code_for_who_waits(engine):
         engine.find("c")
 
 
-def test_restart_policies(engine, tmp_path):
+def ended_after(engine, name, restarts):
+    found = engine.find(name)
+    return found.restart_count == restarts and found.status == "exited"
+
+
+def test_restart_policies(engine, tmp_path, eventually):
     once = f"test -e {tmp_path}/again || {{ touch {tmp_path}/again; exit 1; }}"
     engine.run(container("c", once, restart="on-failure"))
-    while engine.find("c").restart_count == 0 or engine.find("c").status != "exited":
-        continue
+    eventually(lambda: ended_after(engine, "c", restarts=1))
     assert engine.find("c").exit_code == 0
     engine.run(container("d", "exit 1", restart="on-failure:1"))
-    while engine.find("d").restart_count < 1 or engine.find("d").status != "exited":
-        continue
+    eventually(lambda: ended_after(engine, "d", restarts=1))
     assert engine.find("d").exit_code == 1
 
 

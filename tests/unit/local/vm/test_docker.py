@@ -11,7 +11,7 @@ from saxflow.local.vm.docker import Reply, UsageError, described, details, parse
 RUN = ("run", "-d", "--name", "cc", "--network=host", "--privileged")
 
 
-def test_run_inspect_logs_rm(docker):
+def test_run_inspect_logs_rm(docker, eventually):
     reply = docker(
         *RUN, "-e", "A=b=c", "-v", "/host:/inside:ro", "--label", "x=y", "--add-host", "h:1.2.3.4",
         "--log-opt", "max-size=50m", "--restart", "no", "sh", "echo $A; exec sleep 600",
@@ -25,8 +25,7 @@ def test_run_inspect_logs_rm(docker):
     assert docker("inspect", "-f", "{{.State.Running}} {{json .Config.Labels}}", "cc").stdout == (
         'true {"x": "y"}\n'
     )
-    while docker("logs", "cc").stdout != "b=c\n":
-        continue
+    eventually(lambda: docker("logs", "cc").stdout == "b=c\n")
     assert docker("rm", "-f", "cc").stdout == "cc\n"
     assert docker("inspect", "cc").code == 1
 

@@ -34,21 +34,26 @@ def vm(tmp_path):
     claim.close()
 
 
-def lines(file, count):
-    while not file.exists() or len(file.read_text().splitlines()) < count:
-        continue
-    return file.read_text().splitlines()
+@pytest.fixture
+def lines(eventually):
+    """Wait until a file has so many lines and return them."""
+
+    def wait(file, count):
+        eventually(lambda: file.exists() and len(file.read_text().splitlines()) >= count)
+        return file.read_text().splitlines()
+
+    return wait
 
 
-def test_script_runs_soon_after_power_on(vm):
+def test_script_runs_soon_after_power_on(vm, lines):
     start = time.time()
     vm.power_on()
     booted = float(lines(vm.paths.root / "boots", 1)[0])
-    assert booted - start < 2.0
+    assert booted - start < 10
     assert vm.running
 
 
-def test_power_off_ends_script_and_containers(vm):
+def test_power_off_ends_script_and_containers(vm, lines):
     vm.power_on()
     pid, running = lines(vm.paths.root / "done", 1)[0].split()
     assert running == "true"
@@ -57,14 +62,14 @@ def test_power_off_ends_script_and_containers(vm):
     assert not os.path.exists(f"/proc/{pid}")
 
 
-def test_reset_keeps_the_disk_and_runs_the_script_again(vm):
+def test_reset_keeps_the_disk_and_runs_the_script_again(vm, lines):
     vm.power_on()
     lines(vm.paths.root / "done", 1)
     vm.reset()
     assert len(lines(vm.paths.root / "boots", 2)) == 2
 
 
-def test_erase_removes_the_disk(vm):
+def test_erase_removes_the_disk(vm, lines):
     vm.power_on()
     lines(vm.paths.root / "done", 1)
     vm.erase()

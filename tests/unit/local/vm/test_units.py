@@ -38,10 +38,15 @@ def machine(tmp_path):
         systemctl(["stop", "x"], "")
 
 
-def lines(log, count):
-    while len(found := log.read_text().splitlines()) < count:
-        continue
-    return found
+@pytest.fixture
+def lines(eventually):
+    """Wait until a file has so many lines and return them."""
+
+    def wait(log, count):
+        eventually(lambda: len(log.read_text().splitlines()) >= count)
+        return log.read_text().splitlines()
+
+    return wait
 
 
 def test_unit_file_is_read():
@@ -57,7 +62,7 @@ def test_bad_unit_is_refused_by_name(text):
         read_unit("x.service", text)
 
 
-def test_start_runs_and_stop_ends_it(machine):
+def test_start_runs_and_stop_ends_it(machine, lines):
     systemctl, log = machine()
     assert systemctl(["daemon-reload"], "").code == 0
     assert systemctl(["start", "x"], "").code == 0
@@ -67,13 +72,13 @@ def test_start_runs_and_stop_ends_it(machine):
     assert systemctl(["is-active", "--quiet", "x"], "").code == 3
 
 
-def test_restart_always_brings_it_back(machine):
+def test_restart_always_brings_it_back(machine, lines):
     systemctl, log = machine(then="exit 0")
     systemctl(["start", "x"], "")
     assert len(lines(log, 3)) >= 3
 
 
-def test_stop_during_the_pause_keeps_it_stopped(machine):
+def test_stop_during_the_pause_keeps_it_stopped(machine, lines):
     systemctl, log = machine(then="exit 1", pause="600")
     systemctl(["start", "x"], "")
     lines(log, 1)
@@ -81,14 +86,14 @@ def test_stop_during_the_pause_keeps_it_stopped(machine):
     assert systemctl(["is-active", "x"], "").code == 3
 
 
-def test_restart_starts_what_is_stopped(machine):
+def test_restart_starts_what_is_stopped(machine, lines):
     systemctl, log = machine()
     systemctl(["restart", "x"], "")
     systemctl(["restart", "x"], "")
     assert lines(log, 2) == ["b c", "b c"]
 
 
-def test_enabled_units_come_up_at_boot(machine):
+def test_enabled_units_come_up_at_boot(machine, lines):
     systemctl, log = machine()
     assert systemctl(["enable", "x"], "").code == 0
     systemctl.boot()
@@ -99,7 +104,7 @@ def test_enabled_units_come_up_at_boot(machine):
     assert systemctl(["is-active", "x"], "").code == 3
 
 
-def test_enable_now_starts_too(machine):
+def test_enable_now_starts_too(machine, lines):
     systemctl, log = machine()
     systemctl(["enable", "--now", "x"], "")
     assert lines(log, 1) == ["b c"]
