@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 CALL_TIMEOUT_SECONDS = 30
+OVERWRITES_LIMIT = 20
+"""Overwrites between looking and reading after which an object changes too fast to be read."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,27 @@ class Objects:
             NotFoundError: there is no such object (or no longer that generation).
             CloudError: the service refused or could not be reached.
         """
-        blob = self._client.bucket(uri.bucket).blob(uri.name)
-        wanted = int(generation) if generation is not None else None
+        if generation is not None:
+            return self._download(uri, generation)
+        for _ in range(OVERWRITES_LIMIT):
+            found = self.stat(uri)
+            if found is None:
+                raise NotFoundError(f"{uri} does not exist")
+            try:
+                return self._download(uri, found.generation)
+            except NotFoundError:
+                continue  # overwritten between the two calls
+        raise CloudError(
+            f"read {uri}: it was overwritten {OVERWRITES_LIMIT} times meanwhile",
+            service="storage",
+            retryable=True,
+        )
+
+    def _download(self, uri: Uri, generation: str) -> Stored:
+        blob = self._client.bucket(uri.bucket).blob(uri.name, generation=int(generation))
         with _missing_as_not_found(uri, generation), translated("storage", f"read {uri}"):
-            if wanted is None:
-                blob.reload(timeout=CALL_TIMEOUT_SECONDS)
-                wanted = int(blob.generation or 0)
-            pinned = self._client.bucket(uri.bucket).blob(uri.name, generation=wanted)
-            data = pinned.download_as_bytes(timeout=CALL_TIMEOUT_SECONDS)
-            return Stored(uri, str(wanted), len(data), pinned.crc32c or blob.crc32c or "", data)
+            data = blob.download_as_bytes(timeout=CALL_TIMEOUT_SECONDS)
+        return Stored(uri, generation, len(data), blob.crc32c or "", data)
 
     def read_json(self, uri: Uri, *, generation: str | None = None) -> tuple[dict[str, Any], str]:
         """Return a JSON object and its generation.
@@ -173,11 +187,10 @@ class Objects:
 
 
 @contextmanager
-def _missing_as_not_found(uri: Uri, generation: str | None) -> Generator[None]:
+def _missing_as_not_found(uri: Uri, generation: str) -> Generator[None]:
     try:
         yield
     except CloudError as error:
         if error.code != 404:
             raise
-        what = f"{uri}" if generation is None else f"{uri} at generation {generation}"
-        raise NotFoundError(f"{what} does not exist") from error
+        raise NotFoundError(f"{uri} at generation {generation} does not exist") from error
