@@ -18,6 +18,7 @@ from saxflow.local.workflows.failures import Value
 
 SOURCE_LIMIT_BYTES = 128 * 1024
 _DEPTH_LIMIT = 100
+_NODE_LIMIT = 200_000
 
 
 class SourceError(InputError):
@@ -114,39 +115,44 @@ def _read_yaml(source: str) -> Node:
         raise SourceError([Problem("", f"not YAML: {error}")]) from None
     if root is None:
         raise SourceError([Problem("", "the source is empty; at least one step is needed")])
-    return _convert(root, 0)
+    return _Converter().convert(root)
 
 
-def _convert(node: yaml.Node, depth: int) -> Node:
-    mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
-    if depth > _DEPTH_LIMIT:
-        raise SourceError([Problem("", "source is nested too deeply", mark.line, mark.column)])
-    if isinstance(node, yaml.SequenceNode):
-        return Node([_convert(item, depth + 1) for item in node.value], mark)
-    if isinstance(node, yaml.MappingNode):
-        return _convert_map(node, mark, depth)
-    assert isinstance(node, yaml.ScalarNode)
-    plain = not node.style
-    return Node(resolve_scalar(node.value) if plain else node.value, mark, plain=plain)
+class _Converter:
+    """Turns YAML's nodes into ours; aliases are followed, but not into the boundless."""
+
+    def __init__(self) -> None:
+        self._left = _NODE_LIMIT
+
+    def convert(self, node: yaml.Node, depth: int = 0) -> Node:
+        mark = Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+        self._left -= 1
+        if depth > _DEPTH_LIMIT or self._left < 0:
+            raise _refused(mark, "source is nested too deeply, or aliases make it too large")
+        if isinstance(node, yaml.SequenceNode):
+            return Node([self.convert(item, depth + 1) for item in node.value], mark)
+        if isinstance(node, yaml.MappingNode):
+            return self._map(node, mark, depth)
+        assert isinstance(node, yaml.ScalarNode)
+        plain = not node.style
+        return Node(resolve_scalar(node.value) if plain else node.value, mark, plain=plain)
+
+    def _map(self, node: yaml.MappingNode, mark: Mark, depth: int) -> Node:
+        values: dict[str, Node] = {}
+        keys: dict[str, Mark] = {}
+        for key, value in node.value:
+            place = Mark(key.start_mark.line + 1, key.start_mark.column + 1)
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refused(place, "map keys must be plain text")
+            if key.value in values:
+                raise _refused(place, "the key occurs twice in one map", key.value)
+            values[key.value] = self.convert(value, depth + 1)
+            keys[key.value] = place
+        return Node(values, mark, keys)
 
 
-def _convert_map(node: yaml.MappingNode, mark: Mark, depth: int) -> Node:
-    values: dict[str, Node] = {}
-    keys: dict[str, Mark] = {}
-    for key, value in node.value:
-        place = Mark(key.start_mark.line + 1, key.start_mark.column + 1)
-        if not isinstance(key, yaml.ScalarNode):
-            raise SourceError(
-                [Problem("", "map keys must be plain text", place.line, place.column)]
-            )
-        if key.value in values:
-            problem = Problem(
-                key.value, "the key occurs twice in one map", place.line, place.column
-            )
-            raise SourceError([problem])
-        values[key.value] = _convert(value, depth + 1)
-        keys[key.value] = place
-    return Node(values, mark, keys)
+def _refused(mark: Mark, message: str, path: str = "") -> SourceError:
+    return SourceError([Problem(path, message, mark.line, mark.column)])
 
 
 _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Value]], ...] = (

@@ -57,6 +57,11 @@ def test_json_is_read_too_even_where_yaml_cannot() -> None:
     assert root.value["main"].value["steps"].value[0].value["a"].value["return"].value == "😀"
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+
+
 @pytest.mark.parametrize(
     ("source", "part"),
     [
@@ -70,6 +75,8 @@ def test_json_is_read_too_even_where_yaml_cannot() -> None:
         ("x: " + "y" * 131072, "at most 131072"),
         ("a: 1\n---\nb: 2\n", "not YAML"),
         ("a: *nowhere\n", "not YAML"),
+        ("a: &a [*a]\n", "too deeply"),
+        (BOMB, "too large"),
     ],
 )
 def test_what_cannot_be_read_says_why(source: str, part: str) -> None:
