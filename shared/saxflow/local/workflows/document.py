@@ -18,7 +18,7 @@ from saxflow.local.workflows.failures import Value
 
 SOURCE_LIMIT_BYTES = 128 * 1024
 _DEPTH_LIMIT = 100
-_NODE_LIMIT = 200_000
+_NODE_LIMIT = 70_000
 
 
 class SourceError(InputError):
