@@ -24,6 +24,9 @@ Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 
 DIAL_SECONDS = 2.0
+CLOCK_SLACK_SECONDS = 0.1
+"""A server's clock may end a call this much before ours does; it is our deadline all the same."""
+
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
@@ -179,7 +182,7 @@ def _translated(
 ) -> Exception:
     code = error.code().name
     left = pace.left_seconds
-    if code == "DEADLINE_EXCEEDED" and left is not None and left <= 0:
+    if code == "DEADLINE_EXCEEDED" and left is not None and left <= CLOCK_SLACK_SECONDS:
         return pace.expired()
     where = f"{method.name} at {address}"
     return refusal(code, error.details() or "", where=where, retried=retried)

@@ -34,12 +34,13 @@ def check_exposure(settings: ServingSettings) -> None:
 
 
 def admit(
-    settings: ServingSettings, *, path: str, authorization: str, reached_at: str | None
+    settings: ServingSettings, *, path: str, authorization: str, host: str, reached_at: str | None
 ) -> None:
     """Let a request pass.
 
     Args:
         authorization: the header, empty when there is none.
+        host: the header; a page in a browser may have made its own name lead to this machine.
         reached_at: the address of ours that the client reached, None when it is no socket's.
 
     Raises:
@@ -54,11 +55,13 @@ def admit(
         raise RequestError(
             "no valid API key; send `Authorization: Bearer KEY`", code="invalid_api_key", status=401
         )
-    if settings.on_cloud_run or reached_at is None or is_loopback(reached_at):
+    if settings.on_cloud_run or reached_at is None:
+        return
+    if is_loopback(reached_at) and is_loopback(_host_name(host)):
         return
     raise RequestError(
-        f"this server has no API keys and was reached at {reached_at}, which is not loopback;"
-        " set SAXFLOW_API_KEYS",
+        f"this server has no API keys and was reached at {reached_at} as {host!r}, which is not"
+        " loopback; set SAXFLOW_API_KEYS",
         code="not_guarded",
         status=403,
     )
@@ -82,6 +85,13 @@ def socket_address(server: tuple[str, int | None] | None) -> str | None:
         return str(ip_address(server[0]))
     except ValueError:
         return None
+
+
+def _host_name(header: str) -> str:
+    """Return the host in a Host header, without port and brackets."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
 
 
 def _known(key: str, keys: tuple[str, ...]) -> bool:

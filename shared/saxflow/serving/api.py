@@ -240,6 +240,8 @@ def exception_handlers() -> dict[Any, Any]:
 async def on_refusal(request: Request, error: SaxflowError) -> Response:
     """Answer an exception of ours."""
     failure = failure_of(error)
+    if failure.status >= 500:
+        _LOG.warning("%s answers %d: %s", request.url.path, failure.status, failure.message)
     if request.url.path != "/generate":
         return _refuse(failure)
     return _refuse(failure, more={"detail": failure.message})

@@ -77,11 +77,13 @@ class Guard:
         await app(scope, receive, send)
 
     async def _judge(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
         try:
             admit(
                 self._settings,
                 path=scope["path"],
-                authorization=Headers(scope=scope).get("authorization", ""),
+                authorization=headers.get("authorization", ""),
+                host=headers.get("host", ""),
                 reached_at=socket_address(scope.get("server")),
             )
         except RequestError as error:

@@ -105,7 +105,7 @@ class Deployments:
     def _by_deployment(self, name: str) -> Target:
         found = read_head(self._services(), name) if names.is_deployment_name(name) else None
         if found is None:
-            raise NotFoundError(f"there is no deployment {name!r}; GET /v1/models lists them")
+            raise NotFoundError(f"there is no deployment {name!r}; `saxflow status` lists them")
         head = found[0]
         if head.serving is None:
             raise _not_serving(head)

@@ -8,7 +8,7 @@ import pytest
 
 from saxflow.errors import ConfigurationError, RequestError
 from saxflow.serving.access import admit, check_exposure, is_loopback, socket_address
-from saxflow.settings import load_serving_settings
+from saxflow.settings import ServingSettings, load_serving_settings
 
 LAPTOP = load_serving_settings({})
 CLOUD_RUN = load_serving_settings({"K_SERVICE": "generate"})
@@ -16,10 +16,14 @@ KEYED = load_serving_settings({"SAXFLOW_API_KEYS": "one, two", "SAXFLOW_GENERATE
 
 
 def knock(
-    settings: object, authorization: str = "", at: str | None = "127.0.0.1", path: str = "/x"
+    settings: ServingSettings,
+    authorization: str = "",
+    at: str | None = "127.0.0.1",
+    path: str = "/x",
+    host: str = "localhost:8080",
 ) -> int:
     try:
-        admit(settings, path=path, authorization=authorization, reached_at=at)  # type: ignore[arg-type]
+        admit(settings, path=path, authorization=authorization, host=host, reached_at=at)
     except RequestError as error:
         return error.status
     return 200
@@ -43,6 +47,22 @@ def test_without_keys() -> None:
     assert knock(LAPTOP, at=None) == 200
     assert knock(LAPTOP, at="10.0.0.1") == 403
     assert knock(CLOUD_RUN, at="10.0.0.1") == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("localhost", 200),
+        ("[::1]:8080", 200),
+        ("rebound.example:8080", 403),
+        ("", 403),
+    ],
+)
+def test_a_name_that_was_made_to_lead_here_opens_nothing(host: str, status: int) -> None:
+    assert knock(LAPTOP, host=host) == status
+    assert knock(KEYED, "Bearer one", host=host) == 200
+    assert knock(CLOUD_RUN, host=host) == 200
 
 
 @pytest.mark.parametrize(
