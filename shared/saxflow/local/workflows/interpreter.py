@@ -7,6 +7,7 @@ target, `return` and `end` until the routine, `break` and `continue` until the l
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class Run:
         self.runtime = runtime
         self.memory = Memory()
         self.top: Frame | None = None
-        self.steps = 0
+        self._steps = itertools.count(1)
         self._step_limit = step_limit
 
     def execute(self, argument: Value) -> Value:
@@ -108,8 +109,7 @@ class Run:
             WorkflowFailure: ResourceLimitError.
             Cancelled: the Execution was cancelled.
         """
-        self.steps += 1
-        if self.steps > self._step_limit:
+        if next(self._steps) > self._step_limit:
             raise resource_limit(f"more than {self._step_limit} steps in one execution")
         self.runtime.cancellation.check()
 
