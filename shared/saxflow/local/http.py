@@ -50,7 +50,7 @@ class Body:
     def __init__(self, source: BufferedReader, headers: Message) -> None:
         self._source = source
         self._chunked = "chunked" in (headers.get("Transfer-Encoding") or "").lower()
-        self._left = 0 if self._chunked else int(headers.get("Content-Length") or 0)
+        self._left = 0 if self._chunked else _content_length(headers)
         self.finished = not self._chunked and self._left == 0
 
     def read(self, limit: int = -1) -> bytes:
@@ -90,6 +90,13 @@ class Body:
             while self._source.readline(_LINE_LIMIT_BYTES).strip():
                 continue
             self.finished = True
+
+
+def _content_length(headers: Message) -> int:
+    text = headers.get("Content-Length") or "0"
+    if not text.isdecimal():
+        raise BadBody(f"Content-Length {text!r} is not a number")
+    return int(text)
 
 
 @dataclass
@@ -250,22 +257,24 @@ class _Connection(BaseHTTPRequestHandler):
         _LOG.debug(format, *args)
 
     def _serve(self) -> None:
-        path, _, query = self.path.partition("?")
-        body = Body(cast(BufferedReader, self.rfile), self.headers)
-        parameters = parse_qs(query, keep_blank_values=True) if query else {}
-        request = Request(self.command, path, parameters, self.headers, body)
         try:
-            response = self._answer(request)
+            body = Body(cast(BufferedReader, self.rfile), self.headers)
+            response = self._answer(self._request(body))
+            self._drain(body)
         except Dropped as dropped:
             self._drop(reset=dropped.reset)
             return
         except BadBody as error:
             self.close_connection = True
             response = json_response(400, {"error": {"code": 400, "message": str(error)}})
-        self._drain(body)
         self._send(response)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server looks these up
+
+    def _request(self, body: Body) -> Request:
+        path, _, query = self.path.partition("?")
+        parameters = parse_qs(query, keep_blank_values=True) if query else {}
+        return Request(self.command, path, parameters, self.headers, body)
 
     def _answer(self, request: Request) -> Response:
         try:

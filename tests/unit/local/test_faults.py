@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from saxflow.errors import InputError
 from saxflow.local.faults import Fault, Faults, parse_action
 

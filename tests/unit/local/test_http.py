@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from saxflow.local.http import Dropped, FileSlice, HttpServer, Request, Response, json_response
 
 SEEN: list[int] = []
@@ -100,4 +101,11 @@ def test_handlers_that_fail_answer_500(connection: http.client.HTTPConnection) -
 def test_bad_chunk_sizes_answer_400(connection: http.client.HTTPConnection) -> None:
     with socket.create_connection((connection.host, connection.port), 5) as raw:
         raw.sendall(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("length", [b"x", b"-1", b"1.5"])
+def test_bad_lengths_answer_400(connection: http.client.HTTPConnection, length: bytes) -> None:
+    with socket.create_connection((connection.host, connection.port), 5) as raw:
+        raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import tpu_v2
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+
+from saxflow.local.rpc.operations import Operations, packed, plain
+
+PARENT = "projects/p/locations/l"
+
+
+def get(operations: Operations, name: str) -> operations_pb2.Operation:
+    return operations.get_operation(operations_pb2.GetOperationRequest(name=name))
+
+
+def test_done_at_once() -> None:
+    operations = Operations()
+    operation = operations.done(PARENT, tpu_v2.Node(name="n"), tpu_v2.OperationMetadata())
+    assert operation.name.startswith(f"{PARENT}/operations/")
+    assert operation.done
+    node = tpu_v2.Node.pb()()
+    assert operation.response.Unpack(node)
+    assert node.name == "n"
+    assert operation.HasField("metadata")
+
+
+def test_begin_finish_and_fail() -> None:
+    operations = Operations()
+    first, second = operations.begin(PARENT), operations.begin(PARENT)
+    assert not get(operations, first.name).done
+    operations.finish(first.name)
+    operations.fail(second.name, exceptions.Aborted("no"))
+    assert get(operations, first.name).response.Is(empty_pb2.Empty.DESCRIPTOR)
+    assert get(operations, second.name).error.message == "no"
+    listed = operations.list_operations(operations_pb2.ListOperationsRequest(name=PARENT))
+    assert [each.name for each in listed.operations] == [first.name, second.name]
+
+
+def test_wait_returns_when_done() -> None:
+    operations = Operations()
+    operation = operations.begin(PARENT)
+    threading.Timer(0.02, operations.finish, [operation.name]).start()
+    request = operations_pb2.WaitOperationRequest(name=operation.name)
+    assert operations.wait_operation(request).done
+
+
+def test_cancel_delete_and_absence() -> None:
+    operations = Operations()
+    name = operations.done(PARENT).name
+    operations.cancel_operation(operations_pb2.CancelOperationRequest(name=name))
+    operations.delete_operation(operations_pb2.DeleteOperationRequest(name=name))
+    with pytest.raises(exceptions.NotFound, match="operation"):
+        get(operations, name)
+
+
+def test_plain_and_packed_take_both_kinds() -> None:
+    assert plain(tpu_v2.Node(name="n")).name == "n"
+    assert plain(empty_pb2.Empty()) == empty_pb2.Empty()
+    assert packed(tpu_v2.Node()).type_url.endswith("google.cloud.tpu.v2.Node")

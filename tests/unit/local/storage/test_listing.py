@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+from google.api_core import exceptions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saxflow.local.storage.listing import Query, page_of
+
+NAMES = st.lists(st.text("ab/", min_size=1, max_size=5), unique=True, max_size=25).map(sorted)
+PREFIXES = st.sampled_from(["", "a", "a/", "b", "/", "ab"])
+
+
+def everything(names: list[str], query: Query) -> tuple[list[str], list[str]]:
+    """Follow the page tokens to the end."""
+    found: list[str] = []
+    prefixes: list[str] = []
+    token = ""
+    while True:
+        page = page_of(names, Query(**{**vars(query), "page_token": token}))
+        assert len(page.names) + len(page.prefixes) <= query.limit
+        found += page.names
+        prefixes += page.prefixes
+        token = page.next_token
+        if not token:
+            return found, prefixes
+
+
+@given(NAMES, PREFIXES, st.integers(1, 7))
+def test_pages_hold_every_name_once_in_order(names: list[str], prefix: str, limit: int) -> None:
+    found, _ = everything(names, Query(prefix=prefix, limit=limit))
+    assert found == [name for name in names if name.startswith(prefix)]
+
+
+@given(NAMES, PREFIXES, st.integers(1, 7))
+def test_delimiters_fold_what_lies_below(names: list[str], prefix: str, limit: int) -> None:
+    found, prefixes = everything(names, Query(prefix=prefix, delimiter="/", limit=limit))
+    below = [name for name in names if name.startswith(prefix)]
+    rest = {name: name[len(prefix) :] for name in below}
+    assert found == [name for name in below if "/" not in rest[name]]
+    folded = {prefix + rest[name].split("/")[0] + "/" for name in below if "/" in rest[name]}
+    assert prefixes == sorted(folded)
+
+
+@given(NAMES, st.text("ab/", max_size=3), st.text("ab/", max_size=3))
+def test_offsets(names: list[str], start: str, end: str) -> None:
+    found, _ = everything(names, Query(start_offset=start, end_offset=end))
+    assert found == [name for name in names if name >= start and (not end or name < end)]
+
+
+def test_trailing_delimiters_on_demand() -> None:
+    names = ["a/", "a/b"]
+    page = page_of(names, Query(delimiter="/", include_trailing_delimiter=True))
+    assert (page.names, page.prefixes) == (["a/"], ["a/"])
+
+
+@pytest.mark.parametrize("token", ["!", "a", "//8="])
+def test_foreign_tokens(token: str) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match="page token"):
+        page_of(["a"], Query(page_token=token))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import threading
+
+from saxflow.local.children import free_port
+from saxflow.local.clock import RealClock
+from saxflow.local.http import HttpServer, Request, Response
+from saxflow.local.scheduler import Schedule, Scheduler
+
+
+def test_posts_come_at_intervals_whatever_the_answers() -> None:
+    seen: list[tuple[str, bytes]] = []
+    enough = threading.Event()
+
+    def handle(request: Request) -> Response:
+        seen.append((request.path, request.body.read()))
+        if len(seen) >= 3:
+            enough.set()
+        return Response(500 if len(seen) == 1 else 200)
+
+    server = HttpServer(handle)
+    server.start()
+    scheduler = Scheduler(RealClock())
+    scheduler.add(Schedule("tick", f"{server.url}/path", 0.01))
+    scheduler.add(Schedule("nobody", f"http://127.0.0.1:{free_port()}", 0.01))
+    assert enough.wait(10)
+    scheduler.stop()
+    server.stop()
+    assert seen[0] == ("/path", b"{}")
