@@ -189,11 +189,19 @@ class StorageHttp:
     def _authorization(self) -> dict[str, str]:
         if self._credentials is None:
             return {}
+        from google.auth import exceptions
         from google.auth.transport.requests import Request
 
         with self._lock:
-            if not self._credentials.valid:
-                self._credentials.refresh(Request())
+            try:
+                if not self._credentials.valid:
+                    self._credentials.refresh(Request())
+            except exceptions.TransportError as error:
+                raise AttemptError(f"no access token: {error}") from error
+            except exceptions.RefreshError as error:
+                raise ConfigurationError(
+                    f"the credentials for Cloud Storage were refused: {error}"
+                ) from error
             return {"Authorization": f"Bearer {self._credentials.token}"}
 
 

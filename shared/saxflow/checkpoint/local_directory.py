@@ -115,13 +115,14 @@ class LocalDirectory:
 
 
 def _walk(top: Path, recursive: bool) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield files with their status; what vanishes meanwhile, or leads nowhere, is left out."""
     with os.scandir(top) as found:
         for entry in found:
-            if entry.is_dir():
-                if recursive:
+            with suppress(FileNotFoundError):
+                if not entry.is_dir():
+                    yield entry.path, entry.stat()
+                elif recursive:
                     yield from _walk(Path(entry.path), recursive)
-            else:
-                yield entry.path, entry.stat()
 
 
 def _write(path: Path, data: Sequence[Buffer]) -> None:

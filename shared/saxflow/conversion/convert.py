@@ -96,8 +96,8 @@ def is_reusable(work: Conversion) -> bool:
         InputError: it holds another one and `overwrite` is not set.
         IntegrityError: objects of a committed checkpoint are missing or have another size.
     """
-    report = read_report(work.target)
-    if report is None or work.overwrite:
+    report = None if work.overwrite else read_report(work.target)
+    if report is None:
         return False
     _require_same(work, report.fingerprint)
     listed = {n.removeprefix(PREFIX): e for n, e in work.target.entries(PREFIX).items()}

@@ -122,7 +122,9 @@ def read_report(directory: Directory) -> Report | None:
     try:
         body = json.loads(raw)
         if body.pop("seal") != _seal(body):
-            raise IntegrityError(f"{what} was altered: its seal does not match its content")
+            raise IntegrityError(
+                f"{what} was altered: its seal does not match; convert again with --overwrite"
+            )
         facts = body["layout"]
         return Report(
             body["directory"],
@@ -134,7 +136,9 @@ def read_report(directory: Directory) -> Report | None:
             body["figures"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"{what} is damaged: {error!r}") from error
+        raise IntegrityError(
+            f"{what} is damaged ({error!r}); convert again with --overwrite"
+        ) from error
 
 
 def _seal(body: Mapping[str, Any]) -> str:

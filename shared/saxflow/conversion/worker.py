@@ -136,9 +136,16 @@ def _require_fingerprint(order: Order, files: Directory, source: Source) -> None
     newest = max(source.files, key=lambda file: entries[file.name].changed)
     raise WeightsError(
         f"{order.source} has fingerprint {found}, but {order.fingerprint} was planned:"
-        f" {newest.name} changed last ({entries[newest.name].changed});"
+        f" {newest.name} changed last ({_when(entries[newest.name].changed)});"
         " drop the manifest again to plan for what is there now"
     )
+
+
+def _when(changed: str) -> str:
+    """Return RFC 3339 for what a listing says: nanoseconds on a disk."""
+    if not changed.isdecimal():
+        return changed
+    return datetime.fromtimestamp(int(changed) / 1e9, UTC).isoformat(timespec="seconds")
 
 
 def _record(order: Order, result: TaskResult) -> dict[str, Any]:

@@ -75,6 +75,13 @@ def test_a_file_that_ends_too_early(directory):
         directory.read_into("short", 0, memoryview(bytearray(5)))
 
 
+def test_a_link_that_leads_nowhere_is_no_file(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "missing")
+    (tmp_path / "b").write_bytes(b"x")
+    with open_directory(str(tmp_path)) as directory:
+        assert set(directory.entries()) == {"b"}
+
+
 def test_cloud_entries_carry_digests(storage):
     with open_directory("gs://models") as directory:
         create(directory, "x", b"123456789")

@@ -124,6 +124,15 @@ def test_overwrite_makes_an_equal_checkpoint_anew(tmp_path, tiny):
     assert verify(str(tmp_path / "dst")).ok
 
 
+def test_a_damaged_report_is_refused_unless_overwritten(tmp_path, tiny):
+    run(tiny, tmp_path / "dst")
+    (tmp_path / "dst/report.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="convert again with --overwrite"):
+        run(tiny, tmp_path / "dst")
+    run(tiny, tmp_path / "dst", overwrite=True)
+    assert verify(str(tmp_path / "dst")).ok
+
+
 def test_a_directory_with_an_unknown_checkpoint_is_refused(tmp_path, tiny):
     (tmp_path / "dst/checkpoint_00000000/state").mkdir(parents=True)
     with pytest.raises(InputError, match="fingerprint unknown"):
