@@ -33,6 +33,7 @@ CALLING = {"on-manifest": "on_manifest", "reconcile": "reconcile"}
 those that are called.
 """
 
+LOOPBACK = "127.0.0.1"
 RECONCILE_SECONDS = 120.0
 INTERVALS = {
     "SAXFLOW_POLL_SECONDS": "0.2",
@@ -54,6 +55,7 @@ class Laptop:
     Attributes:
         environ: what clients must export; complete once the context is entered.
         cloud: the embedded cloud, for faults and outcomes in tests.
+        functions: service name -> URL.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -61,6 +63,7 @@ class Laptop:
             data_dir, project=PROJECT, location=LOCATION, images=images.registry()
         )
         self.environ: dict[str, str] = {}
+        self.functions: dict[str, str] = {}
 
     def __enter__(self) -> Laptop:
         self.cloud.start()
@@ -93,7 +96,9 @@ class Laptop:
         }
         called = [self._function(name, entry, settings) for name, entry in CALLED.items()]
         command = [sys.executable, str(bundled.path("functions/generate/main.py"))]
-        generate = self.cloud.add_command("generate", command, env=settings)
+        # Cloud Run listens on every interface behind IAM; here there is only loopback.
+        behind = {"SAXFLOW_GENERATE_HOST": LOOPBACK}
+        generate = self.cloud.add_command("generate", command, env=settings | behind)
         settings |= {
             "SAXFLOW_COMMIT_URL": called[0].url,
             "SAXFLOW_PUBLISH_URL": called[1].url,
@@ -103,7 +108,9 @@ class Laptop:
         self._create(settings)
         for child in (*called, generate, *calling):
             child.wait_ready()
-        self._connect(on_manifest=calling[0].url, reconcile=calling[1].url)
+        services = (*called, generate, *calling)
+        self.functions = {child.name: child.url for child in services}
+        self._connect()
         self.environ = settings
 
     def _function(self, name: str, entry: str, settings: Mapping[str, str]) -> ChildService:
@@ -121,8 +128,9 @@ class Laptop:
             source = bundled.text(f"workflows/{file}")
             provision.ensure_workflow(endpoints, parent, name, source, variables)
 
-    def _connect(self, *, on_manifest: str, reconcile: str) -> None:
-        bucket = BUCKETS["SAXFLOW_MANIFESTS_BUCKET"]
+    def _connect(self) -> None:
+        bucket, target = BUCKETS["SAXFLOW_MANIFESTS_BUCKET"], self.functions["on-manifest"]
         for event in ("finalized", "deleted"):
-            self.cloud.add_trigger(f"manifest-{event}", bucket=bucket, event=event, url=on_manifest)
-        self.cloud.add_schedule("reconcile", url=reconcile, every_seconds=RECONCILE_SECONDS)
+            self.cloud.add_trigger(f"manifest-{event}", bucket=bucket, event=event, url=target)
+        url = self.functions["reconcile"]
+        self.cloud.add_schedule("reconcile", url=url, every_seconds=RECONCILE_SECONDS)
