@@ -15,7 +15,7 @@ umask 077
 
 readonly ADMIN=sax-admin SERVER=sax-model-server UNIT=saxflow-supervisor.service
 readonly FIRST_SPARE_PORT=10010 LAST_SPARE_PORT=10017 # an admin that comes back uses these in turn
-readonly STALE_SECONDS=120 TICK_MS=1000 HASTE_MS=200 LOGS_MS=10000 ADMIN_PAUSE_MS=5000
+readonly STALE_SECONDS=120 TICK_MS=1000 HASTE_MS=200 LOGS_MS=10000 ADMIN_PAUSE_MS=3000
 readonly DOCKER_ATTEMPTS=60 PULL_ATTEMPTS=5 HOPELESS_STARTS=3
 
 root="${SAXFLOW_VM_ROOT:-/}"
@@ -27,8 +27,8 @@ readonly mode log="$root/var/log/saxflow-$mode.log"
 export DOCKER_CONFIG="$home/docker" # HOME is not set at boot
 
 token="" token_until=0
-state=booting message="" epoch=0 failures=0 reported_ms=0 logs_ms=0
-phase=admin not_before_ms=0 peers_ms=0 admin_started_ms=0 alive="" alive_ms=0
+state=pulling message="" epoch=0 failures=0 admin_failures=0 reported_ms=0 logs_ms=0 own_log=0
+phase=barrier not_before_ms=0 peers_ms=0 admin_started_ms=0 alive="" alive_ms=0
 
 # --- JSON, in one place ------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ storage() {
 report() {
   local body tail_file="$log" now
   now="$(now_ms)"
-  if [[ "$mode" == supervise ]] && [[ "$1" != failed || "$failures" -gt 0 ]]; then
+  if [[ "$mode" == supervise ]] && ((own_log == 0)); then
     tail_file="$home/containers.log"
     if [[ "$1" != "$state" ]] || ((now - logs_ms >= LOGS_MS)); then
       container_logs >"$tail_file"
@@ -218,7 +218,7 @@ on_error() {
     read -r upload_url <"$home/config.values"
   fi
   if [[ -n "$upload_url" ]]; then
-    failures=0
+    own_log=1
     report failed "startup.sh $mode failed at line $1 with exit code $code: ${2%%$'\n'*}"
   fi
   exit "$code"
@@ -228,7 +228,7 @@ on_error() {
 fail() {
   trap - ERR
   say "$1"
-  failures=0
+  own_log=1
   report failed "$1"
   exit 1
 }
@@ -452,7 +452,6 @@ supervise() {
   epoch="$(recall epoch 1)"
   admin_port="$(recall admin_port "$first_admin_port")"
   if running "$SERVER"; then phase=starting; else await_pruning; fi
-  if [[ "$worker" != 0 && "$phase" == admin ]]; then phase=barrier; fi
   while true; do
     step
     if [[ "$phase" == ready ]]; then pause "$TICK_MS"; else pause "$HASTE_MS"; fi
@@ -467,7 +466,6 @@ step() {
   if [[ "$worker" == 0 ]]; then keep_admin "$now"; fi
   if ((hosts > 1)); then follow_peers "$now"; fi
   case "$phase" in
-    admin) await_admin ;;
     barrier) await_peers "$now" ;;
     starting) await_server "$now" ;;
     ready) watch_server ;;
@@ -478,25 +476,22 @@ step() {
 # keep_admin NOW: an admin that died comes back on another port, not too often
 keep_admin() {
   if ((admin_started_ms == 0)); then
-    if running "$ADMIN"; then
-      admin_started_ms="$1"
-      return 0
-    fi
-    start_admin
-    report admin
+    if running "$ADMIN"; then admin_started_ms="$1"; else start_admin; fi
   elif (($1 - admin_started_ms >= ADMIN_PAUSE_MS)) && ! running "$ADMIN"; then
-    say "admin server died"
-    report "$state" "the admin server died and is started again"
-    start_admin
-    message=""
+    admin_died
   fi
 }
 
-await_admin() {
-  if listening "$admin_port"; then
-    phase=barrier
-    report server
+admin_died() {
+  say "admin server died"
+  if [[ "$phase" == ready ]]; then admin_failures=0; else admin_failures=$((admin_failures + 1)); fi
+  if ((admin_failures >= HOPELESS_STARTS)); then
+    report failed "the admin server ended before it listened, $admin_failures times in a row"
+  else
+    report "$state" "the admin server died and is started again"
   fi
+  start_admin
+  if [[ "$state" != failed ]]; then message=""; fi
 }
 
 # follow_peers NOW: a peer at a higher epoch has lost its model server, so ours must go too
@@ -511,21 +506,32 @@ follow_peers() {
   fi
 }
 
+# await_peers NOW: over several hosts no server starts before every worker stands at our epoch
 await_peers() {
-  if [[ "$state" != server && "$state" != failed ]]; then report server; fi
-  if (($1 < not_before_ms)) || ((hosts > 1 && at_epoch < hosts)); then return 0; fi
+  if (($1 < not_before_ms)) || ((hosts > 1 && at_epoch < hosts)); then
+    if [[ "$state" != server && "$state" != failed ]]; then
+      report server "waiting for the other workers"
+      peers_ms=0
+    fi
+    return 0
+  fi
   start_server
   phase=starting
 }
 
+# await_server NOW: the admin server listens long before a model server wants to join it
 await_server() {
-  if listening "$server_port"; then
+  local next=server
+  if [[ "$worker" == 0 ]] && ! listening "$admin_port"; then next="admin"; fi
+  if [[ "$next" == server ]] && listening "$server_port"; then
     phase=ready failures=0
     remember server_seen_ms "$1"
     report ready
   elif ! running "$SERVER"; then
     failures=$((failures + 1))
     server_died
+  elif [[ "$state" != "$next" && "$state" != failed ]]; then
+    report "$next"
   fi
 }
 

@@ -145,6 +145,15 @@ def test_server_that_never_listens_is_reported_failed_with_its_log(cell, broken_
     assert '"role": "broken"' in state["log"]
 
 
+def test_admin_that_never_listens_is_reported_failed_with_its_log(cell, broken_image):
+    config = cell.config()
+    config["images"]["admin"] = broken_image
+    cell.boot(config)
+    state = cell.await_state(lambda s: s["state"] == "failed")
+    assert "admin server ended before it listened, 3 times in a row" in state["message"]
+    assert '"role": "broken"' in state["log"]
+
+
 def test_all_model_servers_start_together_and_restart_together(cell):
     cell.boot(cell.config(), hosts=4)
     epochs = {cell.ready(worker)["epoch"] for worker in range(4)}
