@@ -7,6 +7,7 @@ tokenizer: the text is encoded again, which can differ by a few tokens from what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -102,11 +103,11 @@ async def prepare(backends: Backends, completion: Completion) -> Answer:
     limit = target.servable.max_new_tokens
     wanted = min(completion.max_tokens or limit, limit)
     param = "messages" if completion.chat else "prompt"
-    tokens = check_prompt(target, tokenizer, completion.prompt, param)
+    tokens = await check_prompt(target, tokenizer, completion.prompt, param)
     return Answer(backends, completion, tokenizer, prompt_tokens=tokens, max_tokens=wanted)
 
 
-def check_prompt(
+async def check_prompt(
     target: Target, tokenizer: Tokenizer | None, prompt: str, param: str
 ) -> int | None:
     """Return a prompt's tokens, BOS included; SAX would cut a longer one without a word.
@@ -117,7 +118,7 @@ def check_prompt(
     if tokenizer is None:
         return None
     try:
-        tokens = 1 + len(tokenizer.encode(prompt))
+        tokens = 1 + len(await asyncio.to_thread(tokenizer.encode, prompt))
     except InputError as error:
         raise RequestError(f"{param}: {error}", param=param) from error
     if tokens > target.servable.input_len:

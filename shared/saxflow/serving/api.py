@@ -98,7 +98,7 @@ class Api:
         wanted = parse_tutorial(parse_object(await _body(request)))
         target = await self._backends.find(wanted.model)
         tokenizer = await self._backends.tokenizer(target)
-        check_prompt(target, tokenizer, wanted.query, "query")
+        await check_prompt(target, tokenizer, wanted.query, "query")
         options = dict(wanted.extra_inputs)
         steps = "per_example_max_decode_steps"
         if steps in options:
