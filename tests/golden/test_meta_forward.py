@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+
 from saxflow.weights import dimensions_of_params
 
 

@@ -11,6 +11,7 @@ import pytest
 import sentencepiece
 import torch
 import yaml
+
 from saxflow.weights import Dimensions, dimensions_of_params
 
 SIZE_LIMIT_BYTES = 4 * 1024 * 1024
