@@ -203,7 +203,7 @@ def cell(tmp_path: Path) -> Iterator[Cell]:
 @pytest.fixture(scope="module")
 def ready_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
     """Return a cell of one ready worker, whose configuration is full of shell text; only look."""
-    with fresh_cell(tmp_path_factory.mktemp("ready")) as cell:
+    with fresh_cell(tmp_path_factory.mktemp("ready cell")) as cell:
         cell.boot(cell.config(heartbeat_seconds=0.5, **cell.hostile_values()))
         cell.ready()
         yield cell
