@@ -17,7 +17,6 @@ from saxflow.checkpoint.directory import Directory
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
 from saxflow.conversion.digests import check_unchanged
-from saxflow.conversion.engine import Written
 from saxflow.conversion.partial import Partial, sweep
 from saxflow.conversion.report import REPORT, Spec, compose, read_report
 from saxflow.conversion.task import (
@@ -30,6 +29,7 @@ from saxflow.conversion.task import (
     peak_rss_bytes,
     run_task,
 )
+from saxflow.conversion.written import Written
 from saxflow.errors import InputError, IntegrityError
 
 CLAIM = "claim.json"

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from saxflow.checkpoint.digest import crc32c
-from saxflow.checkpoint.directory import Buffer, Directory, crc32c_text, crc32c_value
+from saxflow.checkpoint.directory import Directory, crc32c_value
 from saxflow.checkpoint.encode import encode
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Matrix, Part
 from saxflow.conversion import kernels
 from saxflow.conversion.work import Job, Piece, Region, by_matrix
+from saxflow.conversion.written import Written
 from saxflow.errors import InputError, WeightsError
 from saxflow.layout import STEP_DIRECTORY, Chunk
 
@@ -32,20 +32,6 @@ REMOTE_BLOCK_BYTES = 8 << 20
 
 MAX_BLOCK_BYTES = 32 << 20
 REMOTE_WORKERS = 8
-
-
-@dataclass(frozen=True)
-class Written:
-    """One finished object: its name below the step directory, size and base64 crc32c."""
-
-    name: str
-    size_bytes: int
-    crc32c: str
-
-    @classmethod
-    def of(cls, name: str, data: Buffer) -> Written:
-        """Describe an object by its content."""
-        return cls(name, len(data), crc32c_text(crc32c(data)))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from saxflow.conversion.engine import Written
+from saxflow.conversion.written import Written
 
 SUFFIX = ".journal"
 

@@ -14,7 +14,7 @@ from saxflow import __version__, layout
 from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Directory, crc32c_text
 from saxflow.checkpoint.matrices import Source
-from saxflow.conversion.engine import Written
+from saxflow.conversion.written import Written
 from saxflow.errors import IntegrityError, NotFoundError
 from saxflow.weights import CONVERTER_VERSION, Dimensions, fingerprint
 

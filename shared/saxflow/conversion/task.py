@@ -21,10 +21,11 @@ from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Directory, Entry, crc32c_text
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
-from saxflow.conversion.engine import Options, Written, run_jobs, share_memory
+from saxflow.conversion.engine import Options, run_jobs, share_memory
 from saxflow.conversion.journal import Journal, read_journals
 from saxflow.conversion.report import Spec
 from saxflow.conversion.work import Job, jobs
+from saxflow.conversion.written import Written
 
 DEFAULT_MAX_MEMORY = 1 << 30
 JOURNALS = "tasks"

@@ -18,11 +18,13 @@ from saxflow import layout
 from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Directory, Entry, crc32c_text, open_directory
 from saxflow.checkpoint.local_directory import LocalDirectory
-from saxflow.conversion.engine import REMOTE_WORKERS, Written
 from saxflow.conversion.report import REPORT, Report, read_report
+from saxflow.conversion.written import Written
 from saxflow.errors import IntegrityError, NotFoundError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
+REMOTE_BLOCK_BYTES = 16 << 20
+REMOTE_WORKERS = 8
 PREFIX = f"{layout.STEP_DIRECTORY}/"
 _MISSING = "is missing; SAX would read zeros"
 
@@ -190,18 +192,20 @@ def _read_all(
     done = 0
     lock = threading.Lock()
     local = threading.local()
+    on_disk = isinstance(directory, LocalDirectory)
+    block_bytes = BLOCK_BYTES if on_disk else REMOTE_BLOCK_BYTES
 
     def read(item: _Item) -> Problem | None:
         nonlocal done
         if not hasattr(local, "buffer"):
-            local.buffer = bytearray(BLOCK_BYTES)
+            local.buffer = bytearray(block_bytes)
         found = _compare(directory, item, memoryview(local.buffer))
         with lock:
             done += item.written.size_bytes
             on_progress(done, item.name)
         return found
 
-    workers = os.cpu_count() if isinstance(directory, LocalDirectory) else REMOTE_WORKERS
+    workers = os.cpu_count() if on_disk else REMOTE_WORKERS
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return [found for found in pool.map(read, items) if found is not None]
 

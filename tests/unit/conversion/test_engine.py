@@ -12,7 +12,6 @@ from saxflow.conversion.engine import (
     BlockReader,
     Options,
     Tally,
-    Written,
     block_rows,
     run_jobs,
     share_memory,
@@ -54,10 +53,6 @@ def test_blocks_of_wider_rows_are_strided_views(tmp_path):
     assert found[0] == 8
     assert np.array_equal(found[1], stored[1:3, 2:7])
     assert tally.bytes_read == 20 + 10
-
-
-def test_written_describes_an_object_by_its_content():
-    assert Written.of("n", b"123456789") == Written("n", 9, "4waSgw==")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])

@@ -1,5 +1,5 @@
-from saxflow.conversion.engine import Written
 from saxflow.conversion.journal import Journal, read_journals
+from saxflow.conversion.written import Written
 
 ONE, TWO = Written("state/a/0", 3, "AAAAAA=="), Written("state/b/0", 4, "BBBBBB==")
 

@@ -4,8 +4,8 @@ import pytest
 
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.source import read_source
-from saxflow.conversion.engine import Written
 from saxflow.conversion.report import Spec, compose, read_report, sorted_by_name
+from saxflow.conversion.written import Written
 from saxflow.errors import IntegrityError
 from saxflow.weights import fingerprint
 

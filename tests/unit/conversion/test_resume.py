@@ -43,6 +43,7 @@ def stop_after(chunks: int):
     return progress
 
 
+@pytest.mark.slow
 def test_a_hundred_kills_at_random_moments_change_nothing(tmp_path, kit, tiny):
     command = [sys.executable, str(RUNNER), str(tiny), str(tmp_path / "killed"), "100", "7"]
     (tmp_path / "killed").mkdir()
