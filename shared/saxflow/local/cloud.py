@@ -22,7 +22,7 @@ from saxflow.local.children import ChildService, function_command
 from saxflow.local.clock import Clock, RealClock
 from saxflow.local.eventarc import Eventarc, Trigger
 from saxflow.local.faults import Faults
-from saxflow.local.http import Handler, HttpServer, Request, Response, json_response
+from saxflow.local.http import LOOPBACK, Handler, HttpServer, Request, Response, json_response
 from saxflow.local.images import ImageRegistry
 from saxflow.local.outcomes import Outcomes
 from saxflow.local.pubsub.broker import Broker
@@ -118,7 +118,18 @@ class LocalCloud:
         self._environ.update(os.environ | self.environ())
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve.
+
+        Raises:
+            Exception: a service cannot start; those before it were stopped again.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         stack = self._running
         stack.callback(self._http.close)
         for started in (self.storage, self._pubsub, self._grpc, self._rest, self.eventarc):
@@ -147,6 +158,8 @@ class LocalCloud:
             "GOOGLE_CLOUD_PROJECT": self.project,
             "GCE_METADATA_ROOT": "127.0.0.1:1",
             "NO_GCE_CHECK": "true",
+            "NO_PROXY": _without_proxy("NO_PROXY"),
+            "no_proxy": _without_proxy("no_proxy"),
         }
 
     def add_function(
@@ -251,6 +264,12 @@ class LocalCloud:
             CALLBACKS_MOUNT: self.executions.callback_handler(),
         }
         return RestApi(hosted, faults=self.faults, operations=operations, mounts=mounts)
+
+
+def _without_proxy(variable: str) -> str:
+    """Return the variable's value with the loopback addresses in it."""
+    known = [name for name in os.environ.get(variable, "").split(",") if name]
+    return ",".join(dict.fromkeys([*known, LOOPBACK, "127.0.0.0/8", "localhost"]))
 
 
 def _publisher(broker: Broker) -> Publish:

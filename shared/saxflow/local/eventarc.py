@@ -149,12 +149,18 @@ class Eventarc:
             uuid.uuid4().hex,
             trigger.name,
             event_attributes(event_type, record, self._clock.now().isoformat()),
-            record.resource(self._storage_root()),
+            self._data(event_type, record),
             self._clock.time(),
         )
         self._path(delivery).write_text(json.dumps(asdict(delivery)))
         with self._changed:
             self._push(0.0, delivery)
+
+    def _data(self, event_type: str, record: ObjectRecord) -> dict[str, Any]:
+        resource = record.resource(self._storage_root())
+        if event_type.endswith(".deleted"):
+            resource["timeDeleted"] = self._clock.now().isoformat().replace("+00:00", "Z")
+        return resource
 
     def _push(self, delay: float, delivery: Delivery) -> None:
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._order), delivery))

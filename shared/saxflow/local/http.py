@@ -24,8 +24,9 @@ from saxflow.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
-_DRAIN_LIMIT_BYTES = 1 << 20
+_DRAIN_PIECE_BYTES = 1 << 18
 _LINE_LIMIT_BYTES = 1 << 16
+_NO_LINE_ENDS = {ord("\r"): " ", ord("\n"): " "}
 
 
 class Dropped(Exception):  # noqa: N818  # the name says what happened to the connection
@@ -292,14 +293,9 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _drain(self, body: Body) -> None:
-        left = _DRAIN_LIMIT_BYTES
-        while left > 0 and not body.finished and not self.close_connection:
-            try:
-                left -= len(body.read(min(left, 1 << 16)))
-            except BadBody:
-                self.close_connection = True
-        if not body.finished:
-            self.close_connection = True
+        """Receive what the handler left: most clients look for an answer only after sending all."""
+        while not body.finished:
+            body.read(_DRAIN_PIECE_BYTES)
 
     def _send(self, response: Response) -> None:
         body, cut = response.body, response.cut_after_bytes
@@ -335,5 +331,5 @@ class _Connection(BaseHTTPRequestHandler):
             headers["Connection"] = "close"
         phrase = self.responses.get(response.status, ("",))[0]
         lines = [f"HTTP/1.1 {response.status} {phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}".translate(_NO_LINE_ENDS) for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")

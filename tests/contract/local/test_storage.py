@@ -91,6 +91,14 @@ def test_buckets_are_created_listed_patched_and_deleted(cloud: Cloud) -> None:
     assert cloud.client.lookup_bucket("other") is None
 
 
+def test_a_bucket_begins_empty_after_a_deletion(cloud: Cloud) -> None:
+    other = cloud.client.create_bucket("other")
+    other.blob("o").upload_from_string(b"x")
+    other.delete(force=True)
+    cloud.client.create_bucket("other")
+    assert list(cloud.client.list_blobs("other")) == []
+
+
 def test_bucket_conflicts(cloud: Cloud, bucket: storage.Bucket) -> None:
     with pytest.raises(exceptions.Conflict):
         cloud.client.create_bucket("buck")
@@ -201,6 +209,19 @@ def test_illegal_object_names(cloud: Cloud, name: str) -> None:
     assert cloud.insert(name, b"").status_code == 400
 
 
+def test_hostile_metadata_cannot_forge_headers(cloud: Cloud, bucket: storage.Bucket) -> None:
+    fields = {"contentType": "a/b\r\nX-Forged: 1", "metadata": {"n": 5, "k\r\nX-Forged": "1"}}
+    session = start(cloud, "h", fields)
+    assert put(cloud, session, b"x", "bytes 0-0/1").status_code == 200
+    reply = cloud.request("GET", "/storage/v1/b/buck/o/h?alt=media")
+    assert "X-Forged" not in reply.headers
+    assert bucket.get_blob("h").metadata["n"] == "5"
+    path = "/upload/storage/v1/b/buck/o?uploadType=resumable&name=bad"
+    session = cloud.request("POST", path, json={"metadata": [1]}).headers["Location"]
+    session = session.removeprefix(cloud.url)
+    assert put(cloud, session, b"x", "bytes 0-0/1").status_code == 400
+
+
 # Preconditions
 
 
@@ -234,6 +255,12 @@ def test_sixteen_creators_have_one_winner(cloud: Cloud, resumable: bool) -> None
         winners = [n for n, won in enumerate(pool.map(create, range(16))) if won]
     assert len(winners) == 1
     assert cloud.client.bucket("buck").blob("race").download_as_bytes() == bytes(winners) * 10
+
+
+def test_large_bodies_are_refused_with_an_answer(cloud: Cloud) -> None:
+    cloud.insert("there", b"1")
+    reply = cloud.insert("there", b"x" * (8 << 20), ifGenerationMatch="0")
+    assert reply.status_code == 412
 
 
 def test_swaps_from_many_threads_lose_no_update(cloud: Cloud, bucket: storage.Bucket) -> None:
@@ -355,6 +382,11 @@ def test_list_is_complete_over_a_thousand(cloud: Cloud, bucket: storage.Bucket) 
             session.post(url, data=b"", timeout=10)
     assert len(names(bucket.list_blobs())) == 1005
     assert len(cloud.request("GET", "/storage/v1/b/buck/o").json()["items"]) == 1000
+
+
+@pytest.mark.parametrize("query", ["matchGlob=**", "softDeleted=true"])
+def test_what_listing_cannot_do_is_refused(cloud: Cloud, query: str) -> None:
+    assert cloud.request("GET", f"/storage/v1/b/buck/o?{query}").status_code == 501
 
 
 def test_bad_page_tokens(cloud: Cloud) -> None:

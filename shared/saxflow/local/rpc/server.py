@@ -36,6 +36,7 @@ from saxflow.local.rpc.transcode import Route, decode_request, encode_response, 
 
 _LOG = logging.getLogger(__name__)
 _WORKERS = 256
+_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 << 20))
 
 _OPERATION = "{name=projects/*/locations/*/operations/*}"
 _OPERATION_ROUTES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -84,7 +85,7 @@ class GrpcServer:
     ) -> None:
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="grpc")
-        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(self._pool, options=_OPTIONS)
         bound = _bound_methods(hosted, operations)
         table = {each.method.path: _grpc_handler(each, faults, self._stopping) for each in bound}
         self._server.add_generic_rpc_handlers((_Handlers(table),))

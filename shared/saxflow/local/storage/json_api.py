@@ -97,6 +97,9 @@ class JsonApi:
 
     def list_objects(self, call: Call) -> Response:
         """objects.list"""
+        for name in ("matchGlob", "softDeleted"):
+            if call.first(name) not in (None, "", "false", "False"):
+                raise exceptions.MethodNotImplemented(f"{name} is not part of the embedded cloud")
         limit = parse_int64(call.first, "maxResults") or _PAGE_LIMIT
         query = Query(
             prefix=call.first("prefix") or "",

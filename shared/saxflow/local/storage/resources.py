@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
+
+from google.api_core import exceptions
 
 WRITABLE = (
     "cacheControl",
@@ -22,6 +24,19 @@ WRITABLE = (
     "temporaryHold",
 )
 """Fields of an object that its writer decides, besides `metadata`."""
+
+
+def custom_metadata(fields: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return an object's custom metadata as its writer gave it; None removes a key.
+
+    Raises:
+        InvalidArgument: it is not a JSON object.
+    """
+    given = fields.get("metadata") or {}
+    if not isinstance(given, dict):
+        raise exceptions.InvalidArgument("metadata must be an object of strings")
+    pairs = cast("dict[Any, Any]", given).items()
+    return {str(key): None if value is None else str(value) for key, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ class ObjectRecord:
         attributes.update({key: fields[key] for key in WRITABLE if key in fields})
         cleared = whole or ("metadata" in fields and fields["metadata"] is None)
         metadata: dict[str, Any] = {} if cleared else dict(self.metadata)
-        metadata.update(fields.get("metadata") or {})
+        metadata.update(custom_metadata(fields))
         return replace(
             self,
             metageneration=self.metageneration + 1,

@@ -25,7 +25,7 @@ from saxflow.local.storage.journal import Journal
 from saxflow.local.storage.listing import Page, Query, page_of
 from saxflow.local.storage.payload import Payload, md5_of
 from saxflow.local.storage.preconditions import Preconditions
-from saxflow.local.storage.resources import WRITABLE, BucketRecord, ObjectRecord
+from saxflow.local.storage.resources import WRITABLE, BucketRecord, ObjectRecord, custom_metadata
 
 Event = Literal["finalized", "deleted", "metadataUpdated"]
 Listener = Callable[[Event, ObjectRecord, Mapping[str, str]], None]
@@ -98,7 +98,9 @@ class Store:
         self._lock = threading.Lock()
         self._generation_lock = threading.Lock()
         self._listeners: list[Listener] = []
-        directory.mkdir(parents=True, exist_ok=True)
+        self._trash = directory / ".deleted"
+        shutil.rmtree(self._trash, ignore_errors=True)
+        self._trash.mkdir(parents=True)
         self._buckets: dict[str, Bucket] = {}
         for path in sorted(directory.glob("*/bucket.json")):
             record = BucketRecord(**json.loads(path.read_text()))
@@ -190,7 +192,9 @@ class Store:
             bucket.deleted = True
             bucket.journal.close()
             self._buckets.pop(name, None)
-            shutil.rmtree(self._directory / name)
+            trash = self._trash / uuid.uuid4().hex
+            os.rename(self._directory / name, trash)
+        shutil.rmtree(trash)
 
     # Objects
 
@@ -415,7 +419,7 @@ class Store:
             created=now,
             updated=now,
             attributes={key: fields[key] for key in WRITABLE if fields.get(key) is not None},
-            metadata=dict(fields.get("metadata") or {}),
+            metadata={k: v for k, v in custom_metadata(fields).items() if v is not None},
             components=components,
         )
 
