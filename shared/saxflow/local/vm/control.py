@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -10,7 +9,6 @@ import socketserver
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from saxflow.errors import InputError
@@ -53,12 +51,24 @@ class ControlServer(socketserver.ThreadingUnixStreamServer):
 
 class _Call(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        request = json.load(self.rfile)
         if not isinstance(self.server, ControlServer):
             raise InputError("a control call reached a foreign server")
-        program = self.server.programs[request["program"]]
-        reply = program(request["argv"], request["stdin"])
-        self.wfile.write(json.dumps(asdict(reply)).encode())
+        words, stdin = read_request(self.rfile.read())
+        reply = self.server.programs[words[0]](words[1:], stdin)
+        self.wfile.write(answer_bytes(reply))
+
+
+def read_request(data: bytes) -> tuple[list[str], str]:
+    """Take apart what the shim sent: the words of the command line, and standard input."""
+    count, _, rest = data.partition(b"\0")
+    *words, stdin = rest.split(b"\0", int(count))
+    return [os.fsdecode(word) for word in words], stdin.decode(errors="replace")
+
+
+def answer_bytes(reply: Reply) -> bytes:
+    """Put together what the shim reads."""
+    stdout = os.fsencode(reply.stdout)
+    return b"%d %d\n" % (reply.code, len(stdout)) + stdout + os.fsencode(reply.stderr)
 
 
 def write_shims(directory: Path, programs: list[str]) -> None:

@@ -10,14 +10,12 @@ Only the standard library is imported and no package: the guard starts with `pyt
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
@@ -36,8 +34,7 @@ def main(argv: list[str]) -> int:
     child = _spawn(argv)
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, number)
+        _kill(child, number)
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -108,24 +105,27 @@ def _kill_all() -> None:
     while True:
         family = descendants(os.getpid())
         for pid in family:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            _kill(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
 
 
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself
+
+
 def descendants(root: int) -> list[int]:
     """Return the process ids below `root`, from the process table as it is now."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            parent = _parent(entry)
-            if parent is not None:
-                children.setdefault(parent, []).append(int(entry.name))
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        parent = _parent(pid)
+        if parent is not None:
+            children.setdefault(parent, []).append(pid)
     found: list[int] = []
     queue = [root]
     while queue:
@@ -135,9 +135,10 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def _parent(entry: Path) -> int | None:
+def _parent(pid: int) -> int | None:
     try:
-        text = (entry / "stat").read_bytes()
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            text = stat.read()
     except OSError:
         return None
     return int(text.rpartition(b")")[2].split()[1])

@@ -8,7 +8,14 @@ import subprocess
 
 import pytest
 
-from saxflow.local.vm.control import SHIM, SOCKET, ControlServer, write_shims
+from saxflow.local.vm.control import (
+    SHIM,
+    SOCKET,
+    ControlServer,
+    answer_bytes,
+    read_request,
+    write_shims,
+)
 from saxflow.local.vm.docker import Reply
 
 
@@ -50,6 +57,22 @@ def test_standard_input_passes_when_asked_for(call):
     run, seen = call
     run("docker", "login", "--password-stdin", stdin="secret")
     assert seen == [(["login", "--password-stdin"], "secret")]
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "stdin"),
+    [
+        (b"2\0docker\0ps\0", ["docker", "ps"], ""),
+        (b"3\0docker\0\0x y\0in\0put", ["docker", "", "x y"], "in\0put"),
+        (b"2\0docker\0\xff\0", ["docker", "\udcff"], ""),
+    ],
+)
+def test_requests_keep_empty_words_and_any_bytes(data, words, stdin):
+    assert read_request(data) == (words, stdin)
+
+
+def test_answers_count_bytes():
+    assert answer_bytes(Reply(3, "ä", "e")) == b"3 2\n\xc3\xa4e"
 
 
 def test_python3_is_this_interpreter(call):
