@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -71,14 +72,18 @@ class UpOptions:
             cache_dir=options["jax_cache_dir"],
         )
 
-    def members(self) -> list[Member]:
-        """Return the processes to run."""
+    def members(self, compiled: str) -> list[Member]:
+        """Return the processes to run.
+
+        Args:
+            compiled: directory of compiled programs, unless the options name one; a restarted
+                server finds there what it compiled before.
+        """
         admin = Member("admin", ["admin"], self._environ(), port=self.port)
         port = self.port if self.server_only else self.port and self.port + 1
         port = port or _free_port(self.host)
         flags = [f"--sax_cell={self.cell}", f"--port={port}", f"--servable={self.servable_file}"]
-        if self.cache_dir:
-            flags.append(f"--jax_cache_dir={self.cache_dir}")
+        flags.append(f"--jax_cache_dir={self.cache_dir or compiled}")
         server = Member("model-server", ["model-server", *flags], self._environ())
         return [*([] if self.server_only else [admin]), *([] if self.admin_only else [server])]
 
@@ -109,7 +114,11 @@ def serve(options: UpOptions, ready: Callable[[dict[str, object]], None]) -> Non
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     began = time.monotonic()
-    with Supervisor(options.members()) as supervisor, _client(options) as cell:
+    with (
+        tempfile.TemporaryDirectory(prefix="saxflow-jax-") as compiled,
+        Supervisor(options.members(compiled)) as supervisor,
+        Cell.open(options.sax_root, str(options.cell)) as cell,
+    ):
         waiting = _Waiting(cell, supervisor, ended)
         waiting.until_joined(servers=0 if options.admin_only else 1)
         if options.model is not None and not ended.is_set():
@@ -118,10 +127,6 @@ def serve(options: UpOptions, ready: Callable[[dict[str, object]], None]) -> Non
         if not ended.is_set():
             ready({**_report(cell, options), "seconds": round(time.monotonic() - began, 3)})
         ended.wait()
-
-
-def _client(options: UpOptions) -> Cell:
-    return Cell.open(options.sax_root, str(options.cell))
 
 
 @dataclass(frozen=True)
