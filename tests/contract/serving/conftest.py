@@ -61,13 +61,14 @@ class Storyteller:
     Args:
         refusals: statuses to answer, call by call, before stories are told.
         breaks_after: pieces after which a stream breaks off with INTERNAL.
-        gate: stories are told only while it is set.
+        gate: stories go on after `holds_after` pieces only while it is set.
         asked: every request to the model.
     """
 
     models: set[str] = field(default_factory=lambda: {"/sax/test/story"})
     refusals: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
     breaks_after: int | None = None
+    holds_after: int = 0
     gate: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     asked: list[m.GenerateRequest] = field(default_factory=list)
@@ -124,8 +125,9 @@ class Storyteller:
         if self.refusals:
             context.abort(*self.refusals.pop(0))
         steps = int(request.extra_inputs.items.get("per_example_max_decode_steps", 10))
-        for piece in story(request.text, steps):
-            self.gate.wait()
+        for count, piece in enumerate(story(request.text, steps)):
+            if count >= self.holds_after:
+                self.gate.wait()
             if not context.is_active():
                 return
             yield piece
@@ -224,6 +226,7 @@ class Door:
     def __init__(self, settings: ServingSettings, services: Services) -> None:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen(128)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         app = application(settings, lambda: services)
         config = uvicorn.Config(
@@ -232,16 +235,15 @@ class Door:
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, args=([self._socket],))
         self._thread.start()
-        self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        plain = {"timeout": 60, "trust_env": False, "verify": False}
+        self.http = httpx.Client(base_url=self.url, **plain)
         self.openai = openai.OpenAI(
-            base_url=f"{self.url}/v1", api_key="one", max_retries=0, timeout=60
+            base_url=f"{self.url}/v1",
+            api_key="one",
+            max_retries=0,
+            http_client=httpx.Client(**plain),
         )
-        self._wait_until_up()
-
-    def _wait_until_up(self) -> None:
-        transport = httpx.HTTPTransport(retries=5)
-        with httpx.Client(transport=transport, trust_env=False, timeout=30) as client:
-            assert client.get(f"{self.url}/healthz").status_code == 200
+        assert self.http.get("/healthz").status_code == 200
 
     def post(self, path: str, **body: Any) -> httpx.Response:
         return self.http.post(path, json=body)
