@@ -18,8 +18,10 @@ from saxflow.checkpoint.directory import Directory
 from saxflow.errors import WeightsError
 
 TAIL_BYTES = 256 << 10
-MAX_DIRECTORY_BYTES = 64 << 20
-MAX_PICKLE_BYTES = 64 << 20
+MAX_DIRECTORY_BYTES = 8 << 20
+MAX_PICKLE_BYTES = 8 << 20
+"""Fifty times what a 405B needs; more would only serve to fill memory."""
+
 ALIGNMENT = 64
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")

@@ -22,7 +22,7 @@ from saxflow.checkpoint.matrices import ELEMENT_BYTES, Matrix, Part, tensor_shap
 from saxflow.errors import WeightsError
 from saxflow.weights import Dimensions
 
-MAX_HEADER_BYTES = 100 << 20
+MAX_HEADER_BYTES = 16 << 20
 DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 LAYER_NAMES = {
     "attention.wq.weight": "self_attn.q_proj.weight",
@@ -169,6 +169,10 @@ def matrices(
         WeightsError: a tensor is missing, unknown, stored twice or of the wrong shape.
     """
     stored = _all_tensors(headers)
+    if dims.layers > len(stored):
+        raise WeightsError(
+            f"config.json: num_hidden_layers is {dims.layers}, but there are {len(stored)} tensors"
+        )
     names = {**TOP_NAMES, **_layer_names(dims.layers)}
     ignored: tuple[str, ...] = ()
     if tied:

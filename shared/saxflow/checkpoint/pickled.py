@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from reprlib import repr as short
 from typing import Any
 
 from saxflow.errors import WeightsError
@@ -240,7 +241,7 @@ class _Machine:
         arguments, function = self.pop(), self.pop()
         action = _CALLABLES.get(str(function)) if isinstance(function, _Name) else None
         if action is None or not isinstance(arguments, tuple):
-            raise self.refusal(f"a call of {function}")
+            raise self.refusal(f"a call of {_shown(function)}")
         self.push(action(*arguments))
 
     def build(self) -> None:
@@ -252,14 +253,18 @@ class _Machine:
     def persistent(self) -> None:
         identity = self.pop()
         if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-            raise self.refusal(f"the persistent id {identity!r}")
+            raise self.refusal(f"the persistent id {short(identity)}")
         _, kind, key, _, elements = identity[:5]
         dtype = STORAGE_DTYPES.get(kind.name) if isinstance(kind, _Name) else None
         if dtype is None:
-            raise self.refusal(f"a storage of type {kind}")
+            raise self.refusal(f"a storage of type {_shown(kind)}")
         if not isinstance(key, str) or not _is_count(elements):
             raise ValueError("a storage without a key or a length")
         self.push(StorageRef(key, dtype, elements))
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, _Name) else short(value)
 
 
 def _is_storage(module: str, name: str) -> bool:
@@ -272,7 +277,7 @@ def _is_count(value: Any) -> bool:
 
 def _counts(values: Any) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or not all(_is_count(value) for value in values):
-        raise ValueError(f"{values!r} where sizes belong")
+        raise ValueError(f"{short(values)} where sizes belong")
     return tuple(values)
 
 

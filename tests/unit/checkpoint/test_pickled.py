@@ -101,6 +101,8 @@ def test_calls_are_refused(evil, protocol):
         (b"\x80\x09.", "damaged"),
         (b"\x80\x02N", "damaged"),
         (b"", "damaged"),
+        (b"\x80\x02)" + b"\x85" * 100_000 + b"Q.", r"persistent id \(\("),
+        (b"\x80\x02)" + b"\x85" * 100_000 + b")R.", r"a call of \(\("),
         (b"\x80\x02" + b"N" * 1_000_001 + b".", "a stack of a million values"),
     ],
 )
