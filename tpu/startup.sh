@@ -24,7 +24,7 @@ readonly root home="$root/var/lib/saxflow"
 readonly metadata="http://${GCE_METADATA_HOST:-metadata.google.internal}/computeMetadata/v1"
 mode="${1:-boot}"
 readonly mode log="$root/var/log/saxflow-$mode.log"
-export DOCKER_CONFIG="$home/docker" # HOME is not set at boot
+export TZ=UTC DOCKER_CONFIG="$home/docker" # HOME is not set at boot
 
 token="" token_until=0
 state=pulling message="" epoch=0 failures=0 admin_failures=0 reported_ms=0 logs_ms=0 own_log=0

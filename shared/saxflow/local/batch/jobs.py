@@ -222,18 +222,21 @@ class JobRun:
 
     def _finish(self) -> None:
         with self._changed:
-            failed = [t for t in self._tasks if t.status.state == TaskState.FAILED]
             if self._cancelled.is_set():
                 return
-            if not failed:
+            unfinished = [t for t in self._tasks if t.status.state != TaskState.SUCCEEDED]
+            if not unfinished:
                 self._move(JobState.SUCCEEDED)
                 return
-            event = failed[0].status.status_events[-1].description
-            index = failed[0].name.rpartition("/")[2]
+            first = next(
+                (t for t in unfinished if t.status.state == TaskState.FAILED), unfinished[0]
+            )
+            events = first.status.status_events
+            event = events[-1].description if events else "it was never run"
             self._move(
                 JobState.FAILED,
                 "Job failed due to task failure. Specifically, task with index"
-                f' {index} failed due to the following task event: "{event}"',
+                f' {first.name.rpartition("/")[2]} failed due to the following task event: "{event}"',
             )
 
     def _move(self, state: JobState, why: str = "") -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from google.cloud.batch_v1 import Runnable, TaskSpec
 
-from saxflow.errors import NotFoundError
+from saxflow.errors import InputError, NotFoundError
 from saxflow.local.batch.policy import OUT_OF_TIME
 from saxflow.local.images import ImageRegistry
 from saxflow.local.messages import seconds
@@ -94,7 +94,7 @@ class Attempt:
             return self._pass_barrier(index)
         try:
             process = self._start(index, runnable)
-        except NotFoundError as error:
+        except (NotFoundError, InputError) as error:
             self._say(str(error))
             return IMAGE_MISSING
         except OSError as error:

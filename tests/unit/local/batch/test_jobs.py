@@ -49,3 +49,16 @@ def test_stop_before_start_is_cancelled_at_once(tmp_path):
 
 def test_preempting_a_task_that_does_not_run_does_nothing(tmp_path):
     assert run(tmp_path, "true").preempt(0) is False
+
+
+def test_broken_image_registry_fails_the_task_not_the_cloud(tmp_path):
+    (tmp_path / "images.json").write_text("broken")
+    container = {"container": {"image_uri": "img"}}
+    spec = {"task_spec": {"runnables": [container]}}
+    broken = JobRun(
+        Job(name="projects/p/locations/l/jobs/b", uid="b", task_groups=[spec]),
+        Surroundings(tmp_path, {}, tmp_path / "images.json"),
+    )
+    broken.start()
+    assert broken.wait(20) == JobState.FAILED
+    assert "images.json" in (tmp_path / "batch/b/task-0.log").read_text()
