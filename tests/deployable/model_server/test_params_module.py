@@ -101,7 +101,7 @@ def test_a_local_tokenizer_is_a_path(registry: Any, servable_file: Any) -> None:
     ids=["7b", "13b", "70b"],
 )
 def test_what_the_plan_writes_is_what_the_server_reads(
-    registry: Any, tmp_path: Path, sizes: dict[str, int]
+    registry: Any, tmp_path: Path, sizes: dict[str, Any]
 ) -> None:
     planned = Servable(
         **sizes,
