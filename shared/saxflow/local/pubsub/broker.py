@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -43,11 +43,6 @@ class Broker:
         self._topics: dict[str, types.Topic] = {}
         self._subscriptions: dict[str, Subscribed] = {}
         self._message_ids = itertools.count(int(clock.time() * 1000))
-        self._watchers: list[Callable[[Subscribed], None]] = []
-
-    def watch(self, watcher: Callable[[Subscribed], None]) -> None:
-        """Call back whenever a subscription is created or changed."""
-        self._watchers.append(watcher)
 
     # Topics
 
@@ -131,7 +126,7 @@ class Broker:
                 raise exceptions.AlreadyExists(f"Resource already exists: {definition.name}")
             subscribed = Subscribed(definition, passes, backlog)
             self._subscriptions[definition.name] = subscribed
-        self._changed(subscribed)
+        _set_backoff(subscribed)
         return definition
 
     def subscription(self, name: str) -> Subscribed:
@@ -191,7 +186,7 @@ class Broker:
             _copy_fields(wanted, subscribed.definition, paths)
             seconds = subscribed.definition.ack_deadline_seconds
             subscribed.definition.ack_deadline_seconds = _ack_seconds(seconds)
-        self._changed(subscribed)
+        _set_backoff(subscribed)
         return subscribed.definition
 
     def detach(self, name: str) -> None:
@@ -241,14 +236,6 @@ class Broker:
             if each.definition.topic == topic and not each.definition.detached
         ]
 
-    def _changed(self, subscribed: Subscribed) -> None:
-        policy = subscribed.definition.retry_policy
-        low = _seconds(policy.minimum_backoff) if policy else 0.0
-        high = _seconds(policy.maximum_backoff) if policy else 0.0
-        subscribed.backlog.backoff = lambda attempt: min(low * 2 ** (attempt - 1), high or low)
-        for watcher in self._watchers:
-            watcher(subscribed)
-
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
@@ -290,3 +277,10 @@ def _copy_fields(source: Any, target: Any, paths: Sequence[str]) -> None:
         if name not in type(target).meta.fields:
             raise exceptions.InvalidArgument(f"no field {path!r}")
         setattr(target, name, getattr(source, name))
+
+
+def _set_backoff(subscribed: Subscribed) -> None:
+    policy = subscribed.definition.retry_policy
+    low = _seconds(policy.minimum_backoff) if policy else 0.0
+    high = _seconds(policy.maximum_backoff) if policy else 0.0
+    subscribed.backlog.backoff = lambda attempt: min(low * 2 ** (attempt - 1), high or low)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+from google.api_core import exceptions
+from google.pubsub_v1 import types
+
+from saxflow.local.clock import VirtualClock
+from saxflow.local.pubsub.broker import DELETED_TOPIC, Broker
+
+TOPIC = "projects/p/topics/events"
+SUBSCRIPTION = "projects/p/subscriptions/reader"
+
+
+@pytest.fixture
+def broker() -> Broker:
+    broker = Broker(VirtualClock())
+    broker.create_topic(types.Topic(name=TOPIC))
+    return broker
+
+
+def subscribe(broker: Broker, **fields: object) -> None:
+    broker.create_subscription(types.Subscription(name=SUBSCRIPTION, topic=TOPIC, **fields))
+
+
+def test_messages_go_to_whose_filter_they_pass(broker: Broker) -> None:
+    subscribe(broker, filter="attributes:a")
+    messages = [types.PubsubMessage(attributes={key: "1"}) for key in "ab"]
+    ids = broker.publish(TOPIC, messages)
+    assert len(set(ids)) == 2
+    (entry,) = broker.receivable(SUBSCRIPTION).backlog.take(object(), 10, 10.0)
+    assert entry.message.message_id == ids[0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        types.PubsubMessage(),
+        types.PubsubMessage(attributes={"goog": "1"}),
+        types.PubsubMessage(attributes={"": "1"}),
+        types.PubsubMessage(attributes={"k" * 257: "1"}),
+        types.PubsubMessage(attributes={"k": "v" * 1025}),
+        types.PubsubMessage(attributes={str(n): "1" for n in range(101)}),
+        types.PubsubMessage(data=b"x" * 10_000_001),
+    ],
+)
+def test_one_illegal_message_refuses_them_all(broker: Broker, message: types.PubsubMessage) -> None:
+    subscribe(broker)
+    with pytest.raises(exceptions.InvalidArgument):
+        broker.publish(TOPIC, [types.PubsubMessage(data=b"good"), message])
+    assert len(broker.subscription(SUBSCRIPTION).backlog) == 0
+
+
+def test_names(broker: Broker) -> None:
+    assert [each.name for each in broker.topics("projects/p")] == [TOPIC]
+    assert broker.topics("projects/q") == []
+    subscribe(broker)
+    assert [each.name for each in broker.subscriptions("projects/p")] == [SUBSCRIPTION]
+    assert broker.subscriptions_of(TOPIC) == [SUBSCRIPTION]
+
+
+def test_deleted_topics_and_subscriptions(broker: Broker) -> None:
+    subscribe(broker)
+    broker.publish(TOPIC, [types.PubsubMessage(data=b"kept")])
+    broker.delete_topic(TOPIC)
+    assert broker.subscription(SUBSCRIPTION).definition.topic == DELETED_TOPIC
+    assert len(broker.subscription(SUBSCRIPTION).backlog) == 1
+    broker.delete_subscription(SUBSCRIPTION)
+    for call in (broker.subscription, broker.delete_subscription, broker.detach):
+        with pytest.raises(exceptions.NotFound):
+            call(SUBSCRIPTION)
+    with pytest.raises(exceptions.NotFound):
+        broker.publish(TOPIC, [types.PubsubMessage(data=b"x")])
+
+
+def test_backoff_doubles_up_to_the_policys_maximum(broker: Broker) -> None:
+    policy = types.RetryPolicy(minimum_backoff={"seconds": 10}, maximum_backoff={"seconds": 35})
+    subscribe(broker, retry_policy=policy)
+    backoff = broker.subscription(SUBSCRIPTION).backlog.backoff
+    assert [backoff(attempt) for attempt in (1, 2, 3)] == [10, 20, 35]
+
+
+def test_detached_subscriptions_receive_nothing(broker: Broker) -> None:
+    subscribe(broker)
+    broker.detach(SUBSCRIPTION)
+    broker.publish(TOPIC, [types.PubsubMessage(data=b"x")])
+    assert len(broker.subscription(SUBSCRIPTION).backlog) == 0
+    with pytest.raises(exceptions.FailedPrecondition):
+        broker.receivable(SUBSCRIPTION)
+    broker.wake()

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from google.api_core import exceptions
+
+from saxflow.local.storage.notifications import Notifications
+from saxflow.local.storage.resources import ObjectRecord
+
+TOPIC = "//pubsub.googleapis.com/projects/p/topics/t"
+RECORD = ObjectRecord("b", "in/o", 5, 1, "f", 3, "crc", "md5", "t0", "t0")
+
+
+def test_changes_are_published_to_who_asked() -> None:
+    sent: list[tuple[str, bytes, dict[str, str]]] = []
+    notifications = Notifications(lambda *message: sent.append(message), lambda: "http://host")
+    notifications.add("b", {"topic": TOPIC, "event_types": ["OBJECT_DELETE"]})
+    notifications.add("b", {"topic": TOPIC, "object_name_prefix": "out/"})
+    notifications.add("other", {"topic": TOPIC})
+    notifications.add("b", {"topic": TOPIC, "custom_attributes": {"a": "1"}})
+    notifications.add("b", {"topic": TOPIC, "payload_format": "NONE"})
+    notifications.on_event("finalized", RECORD, {"overwroteGeneration": "4"})
+    (topic, data, attributes), (_, empty, _) = sent
+    assert topic == "projects/p/topics/t"
+    assert json.loads(data)["generation"] == "5"
+    assert empty == b""
+    assert attributes | {"eventType": "OBJECT_FINALIZE", "a": "1", "overwroteGeneration": "4",
+                         "objectId": "in/o", "bucketId": "b"} == attributes  # fmt: skip
+
+
+def test_configurations_come_and_go() -> None:
+    notifications = Notifications(lambda *message: None, str)
+    stored = notifications.add("b", {"topic": TOPIC})
+    assert notifications.get("b", stored["id"]) == stored
+    assert notifications.of("b") == [stored]
+    notifications.remove("b", stored["id"])
+    with pytest.raises(exceptions.NotFound):
+        notifications.remove("b", stored["id"])
+    with pytest.raises(exceptions.InvalidArgument, match="topic"):
+        notifications.add("b", {"topic": "t"})

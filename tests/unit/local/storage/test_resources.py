@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+from google.api_core import exceptions
+
+from saxflow.local.storage.resources import BucketRecord, ObjectRecord, custom_metadata
+
+RECORD = ObjectRecord("b", "a/é", 5, 1, "f", 3, "crc", "md5", "t0", "t0",
+                      {"contentType": "x/y"}, {"k": "v"})  # fmt: skip
+
+
+def test_an_object_as_json() -> None:
+    resource = RECORD.resource("http://host")
+    assert resource["selfLink"] == "http://host/storage/v1/b/b/o/a%2F%C3%A9"
+    assert (resource["generation"], resource["size"], resource["metageneration"]) == ("5", "3", "1")
+    assert (resource["contentType"], resource["metadata"]) == ("x/y", {"k": "v"})
+    assert (resource["crc32c"], resource["md5Hash"]) == ("crc", "md5")
+    assert "componentCount" not in resource
+
+
+def test_patch_merges_and_update_replaces() -> None:
+    fields = {
+        "contentType": None,
+        "cacheControl": "c",
+        "metadata": {"k": None, "n": "1"},
+        "size": 9,
+    }
+    patched = RECORD.patched(fields, updated="t1", whole=False)
+    assert patched.attributes == {"cacheControl": "c"}
+    assert (patched.metadata, patched.size, patched.updated) == ({"n": "1"}, 3, "t1")
+    assert RECORD.patched({"metadata": None}, updated="t", whole=False).metadata == {}
+    assert RECORD.patched({}, updated="t", whole=False).metadata == {"k": "v"}
+    assert RECORD.patched({}, updated="t", whole=True).attributes == {}
+
+
+def test_etags_change_with_every_version() -> None:
+    assert RECORD.etag != RECORD.patched({}, updated="t", whole=False).etag
+    assert ObjectRecord("b", "n", 1, 1, "f", 0, "", "", "t", "t").content_type == "application/octet-stream"  # fmt: skip
+
+
+def test_custom_metadata_is_text() -> None:
+    assert custom_metadata({"metadata": {"a": 1, "b": None}}) == {"a": "1", "b": None}
+    assert custom_metadata({}) == {}
+    with pytest.raises(exceptions.InvalidArgument):
+        custom_metadata({"metadata": "x"})
+
+
+def test_a_bucket_as_json() -> None:
+    record = BucketRecord("b", "p", "t0", "t1", 2, {"location": "X", "name": "ignored"})
+    resource = record.resource("http://host")
+    assert (resource["name"], resource["location"], resource["metageneration"]) == ("b", "X", "2")

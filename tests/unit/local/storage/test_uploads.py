@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.api_core import exceptions
+
+from saxflow.local.clock import VirtualClock
+from saxflow.local.storage.preconditions import Preconditions
+from saxflow.local.storage.ranges import ContentRange
+from saxflow.local.storage.store import ANY, Store
+from saxflow.local.storage.uploads import CHUNK_MULTIPLE_BYTES, Multiparts, Resumables, Session
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path, VirtualClock())
+    store.create_bucket("buck", "p", {})
+    yield store
+    store.close()
+
+
+def start(resumables: Resumables, **promised: str) -> Session:
+    return resumables.get(resumables.start("buck", "o", {}, ANY, promised))
+
+
+def test_chunks_overlaps_and_the_end(store: Store) -> None:
+    resumables = Resumables(store)
+    session = start(resumables)
+    assert resumables.name_of(session.identity) == "o"
+    assert resumables.name_of("other") == resumables.name_of(None) == ""
+    chunk = b"a" * CHUNK_MULTIPLE_BYTES
+    span = ContentRange(0, len(chunk) - 1, None)
+    assert resumables.append(session, span, [chunk], {}) is None
+    total = len(chunk) + 2
+    span = ContentRange(0, total - 1, total)
+    record = resumables.append(session, span, [chunk[:10], chunk[10:], b"bc"], {})
+    assert record
+    assert record.size == total
+    assert resumables.append(session, ContentRange(None, None, None), [], {}) == record
+
+
+@pytest.mark.parametrize("span", [ContentRange(1, 1, 2), ContentRange(0, 4, None)])
+def test_gaps_and_odd_chunks(store: Store, span: ContentRange) -> None:
+    resumables = Resumables(store)
+    session = start(resumables)
+    with pytest.raises(exceptions.InvalidArgument):
+        resumables.append(session, span, [b"xxxxx"], {})
+    resumables.close()
+
+
+def test_a_failed_end_ends_the_session(store: Store, tmp_path: Path) -> None:
+    resumables = Resumables(store)
+    session = start(resumables, crc32c="AAAAAA==")
+    with pytest.raises(exceptions.InvalidArgument, match="CRC32C"):
+        resumables.append(session, ContentRange(0, 0, 1), [b"x"], {})
+    with pytest.raises(exceptions.NotFound):
+        resumables.get(session.identity)
+    assert list((tmp_path / "buck" / "data").iterdir()) == []
+
+
+def test_cancel_and_close_leave_nothing(store: Store, tmp_path: Path) -> None:
+    resumables = Resumables(store)
+    resumables.cancel(start(resumables).identity)
+    start(resumables)
+    resumables.close()
+    assert list((tmp_path / "buck" / "data").iterdir()) == []
+
+
+def test_parts_are_joined_in_order_and_may_be_replaced(store: Store, tmp_path: Path) -> None:
+    multiparts = Multiparts(store)
+    identity = multiparts.start("buck", "o", {"contentType": "x/y"})
+    multiparts.put_part(identity, 2, [b"second"], {})
+    multiparts.put_part(identity, 1, [b"wrong"], {})
+    multiparts.put_part(identity, 1, [b"first "], {})
+    record = multiparts.complete(identity, [2, 1], Preconditions(0))
+    with store.open("buck", "o")[1] as file:
+        assert file.read() == b"first second"
+    assert (record.components, record.md5, record.content_type) == (2, "", "x/y")
+    assert len(list((tmp_path / "buck" / "data").iterdir())) == 1
+    with pytest.raises(exceptions.NotFound):
+        multiparts.abort(identity)
+
+
+def test_missing_and_corrupted_parts(store: Store) -> None:
+    multiparts = Multiparts(store)
+    identity = multiparts.start("buck", "o", {})
+    with pytest.raises(exceptions.InvalidArgument, match="CRC32C"):
+        multiparts.put_part(identity, 1, [b"x"], {"crc32c": "AAAAAA=="})
+    with pytest.raises(exceptions.InvalidArgument, match="part 1"):
+        multiparts.complete(identity, [1], ANY)
