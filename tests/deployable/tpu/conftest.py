@@ -36,10 +36,11 @@ BROKEN = "us-docker.pkg.dev/p/r/broken@sha256:" + "c" * 64
 class Cell:
     """The workers of one node, and what they left in storage."""
 
-    def __init__(self, data: Path, storage_root: str, objects: Objects) -> None:
+    def __init__(self, data: Path, storage_root: str, objects: Objects, faults: Faults) -> None:
         self.data = data
         self.storage_root = storage_root
         self.objects = objects
+        self.faults = faults
         self.machines: list[VirtualMachine] = []
         self._claims: list[AddressClaim] = []
         program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("containers.py"))]
@@ -175,8 +176,9 @@ class Cell:
 
 @contextmanager
 def fresh_cell(data: Path) -> Iterator[Cell]:
+    faults = Faults()
     server = StorageServer(
-        data / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
+        data / "storage", clock=RealClock(), faults=faults, publish=lambda *_: None
     )
     server.start()
     with pytest.MonkeyPatch.context() as patch:
@@ -184,7 +186,7 @@ def fresh_cell(data: Path) -> Iterator[Cell]:
         client = storage.Client(project="p")
     for bucket in ("control", "cells"):
         client.create_bucket(bucket)
-    cell = Cell(data, server.url, Objects(client))
+    cell = Cell(data, server.url, Objects(client), faults)
     try:
         yield cell
     finally:

@@ -183,6 +183,18 @@ def test_servers_wait_until_every_worker_has_pulled(cell):
     assert cell.ready(3)
 
 
+def test_storage_in_trouble_delays_a_boot_and_does_not_break_it(cell):
+    config = cell.config()
+    cell.faults.arm("storage", "objects.get", "return-503", contains="control/startup.sh")
+    cell.faults.arm(
+        "storage", "objects.get", "return-reset-connection", contains="control/servable"
+    )
+    cell.faults.arm("storage", "objects.insert", "return-503", contains="workers/0.json", count=2)
+    cell.boot(config)
+    cell.ready()
+    assert [rule["matched"] > 0 for rule in cell.faults.armed()] == [True] * 3
+
+
 def test_missing_image_is_reported_failed(cell):
     config = cell.config()
     config["images"]["admin"] = "us-docker.pkg.dev/p/r/sax-admin@sha256:" + "0" * 64
