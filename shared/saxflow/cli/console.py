@@ -83,6 +83,17 @@ def transfer_progress(label: str, total_bytes: int) -> Generator[Callable[[int, 
         yield _lines(label, total_bytes)
 
 
+def amounts(done_bytes: float, total_bytes: float, rate: float, eta_seconds: float | None) -> str:
+    """Return progress for a person: `1.2 of 13.5 GB, 800.0 MB/s, ETA 15 s`."""
+    from rich.filesize import decimal
+
+    done, total = decimal(int(done_bytes)), decimal(int(total_bytes))
+    if done.split()[-1] == total.split()[-1]:
+        done = done.split()[0]
+    eta = "" if eta_seconds is None else f", ETA {eta_seconds:.0f} s"
+    return f"{done} of {total}, {decimal(int(rate))}/s{eta}"
+
+
 @contextmanager
 def _bar(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
     from rich.console import Console
@@ -98,7 +109,7 @@ def _bar(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(binary_units=True),
+        DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
@@ -128,9 +139,7 @@ def _lines(label: str, total_bytes: int) -> Callable[[int, str], None]:
         rate = done_bytes / seconds
         eta = (total_bytes - done_bytes) / rate if rate else 0.0
         click.echo(
-            f"{label}: {done_bytes / 1e9:.2f} of {total_bytes / 1e9:.2f} GB,"
-            f" {rate / 1e9:.2f} GB/s, ETA {eta:.0f} s {note}".rstrip(),
-            err=True,
+            f"{label}: {amounts(done_bytes, total_bytes, rate, eta)} {note}".rstrip(), err=True
         )
 
     return update

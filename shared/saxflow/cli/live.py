@@ -6,6 +6,7 @@ import time
 
 import click
 
+from saxflow.cli.console import amounts
 from saxflow.events import Event
 
 _MARKS = {"failed": "✗", "rejected": "✗", "serving": "●", "deleted": "○"}
@@ -28,9 +29,9 @@ def _detail(event: Event) -> str:
     progress = event.data.get("progress")
     if not progress:
         return str(event.data["message"])
-    eta = progress.get("eta_seconds")
-    return (
-        f"{progress['bytes_done'] / 1e9:.2f} of {progress['bytes_total'] / 1e9:.2f} GB,"
-        f" {progress['bytes_per_second'] / 1e9:.2f} GB/s"
-        + (f", ETA {eta:.0f} s" if eta is not None else "")
+    return amounts(
+        progress["bytes_done"],
+        progress["bytes_total"],
+        progress["bytes_per_second"],
+        progress.get("eta_seconds"),
     )
