@@ -1,5 +1,5 @@
 # Every verb sets up what it needs; the only requirements are python3.11 and make.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.saxflow-setup
