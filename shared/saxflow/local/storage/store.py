@@ -12,7 +12,6 @@ import os
 import shutil
 import threading
 import uuid
-from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
-from saxflow.local.storage.journal import Journal
+from saxflow.local.storage.bucket import Bucket
 from saxflow.local.storage.listing import Page, Query, page_of
 from saxflow.local.storage.payload import Payload, md5_of
 from saxflow.local.storage.preconditions import Preconditions
@@ -30,58 +29,6 @@ from saxflow.local.storage.resources import WRITABLE, BucketRecord, ObjectRecord
 Event = Literal["finalized", "deleted", "metadataUpdated"]
 Listener = Callable[[Event, ObjectRecord, Mapping[str, str]], None]
 ANY = Preconditions()
-
-
-class Bucket:
-    """One bucket: its record, its live objects and the directory they are in."""
-
-    def __init__(self, record: BucketRecord, directory: Path) -> None:
-        self.record = record
-        self.lock = threading.RLock()
-        self.deleted = False
-        self._data = directory / "data"
-        self._data.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(directory / "journal.jsonl")
-        self.live = self.journal.load()
-        self.names = sorted(self.live)
-        self._sweep()
-
-    def path(self, file: str) -> Path:
-        """Return where a data file is."""
-        return self._data / file
-
-    def new_path(self) -> Path:
-        """Return a path for new data."""
-        return self._data / uuid.uuid4().hex
-
-    def check_alive(self) -> None:
-        """Raise NotFound when the bucket was deleted meanwhile. Needs the lock."""
-        if self.deleted:
-            raise exceptions.NotFound("The specified bucket does not exist.")
-
-    def put(self, record: ObjectRecord) -> ObjectRecord | None:
-        """Make a record the live one; return the one before. Needs the lock."""
-        previous = self.live.get(record.name)
-        self.journal.put(record)
-        self.live[record.name] = record
-        if previous is None:
-            insort(self.names, record.name)
-        elif previous.file != record.file:
-            self.path(previous.file).unlink(missing_ok=True)
-        return previous
-
-    def remove(self, record: ObjectRecord) -> None:
-        """Forget a live record. Needs the lock."""
-        self.journal.delete(record.name)
-        del self.live[record.name]
-        del self.names[bisect_left(self.names, record.name)]
-        self.path(record.file).unlink(missing_ok=True)
-
-    def _sweep(self) -> None:
-        known = {record.file for record in self.live.values()}
-        for path in self._data.iterdir():
-            if path.name not in known:
-                path.unlink()
 
 
 class Store:
