@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from saxflow.errors import ConfigurationError, NotFoundError
+from google.protobuf.message import DecodeError
+
+from saxflow.errors import ConfigurationError, IntegrityError, NotFoundError
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.sax import messages as m
 from saxflow.sax.names import CellName
@@ -128,9 +130,18 @@ class StateFile:
     directory: Directory
 
     def read(self) -> list[m.Model]:
-        """Return the models published before, none at the first start."""
+        """Return the models published before, none at the first start.
+
+        Raises:
+            IntegrityError: the file is damaged.
+        """
         data = self.directory.read(STATE_FILE)
-        return [] if data is None else list(m.State.FromString(data).models)
+        try:
+            return [] if data is None else list(m.State.FromString(data).models)
+        except DecodeError as error:
+            raise IntegrityError(
+                f"{STATE_FILE} of the cell is damaged; remove it and publish the models again"
+            ) from error
 
     def write(self, models: list[m.Model]) -> None:
         """Replace the state."""

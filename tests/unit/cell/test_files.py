@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saxflow.cell.files import LocalDirectory, StateFile, announce, cell_directory, create_cell
-from saxflow.errors import ConfigurationError
+from saxflow.errors import ConfigurationError, IntegrityError
 from saxflow.sax import messages as m
 from saxflow.sax.names import CellName
 from saxflow.sax.roots import SaxRoot
@@ -40,6 +40,14 @@ def test_state_survives_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     state.write(models)
     assert state.read() == models
     assert [path.name for path in (tmp_path / "sax/test").iterdir()] == ["state.proto"]
+
+
+def test_damaged_state_is_told(tmp_path: Path) -> None:
+    directory = cell_directory(str(tmp_path), CELL)
+    directory.create()
+    directory.write("state.proto", b"\xff\xff")
+    with pytest.raises(IntegrityError, match=r"state\.proto of the cell is damaged"):
+        StateFile(directory).read()
 
 
 def test_a_missing_file_reads_as_none(tmp_path: Path) -> None:
