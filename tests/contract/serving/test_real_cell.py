@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,14 @@ class RealCell:
         """Of the admin."""
         return SaxRoot(self.sax_root).location(CellName("test"))
 
-    def model_server(self) -> int:
-        """Return the process id of the model server."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        for pid in children.split():
-            if b"model-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return int(pid)
-        raise AssertionError("the cell has no model server")
+    def model_server(self) -> int | None:
+        """Return the process id of the model server, None while there is none."""
+        for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with suppress(OSError):
+                for pid in children.read_text().split():
+                    if b"model-server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        return int(pid)
+        return None
 
 
 def start_cell(directory: Path, servable: dict[str, Any]) -> RealCell:
@@ -162,21 +164,41 @@ def test_seeds_repeat(door: Any) -> None:
 
 
 @by_ids
-def test_a_killed_model_server_comes_back(
+def test_a_killed_model_server_breaks_cleanly_and_comes_back(
     door: Any, real_cell: tuple[RealCell, dict[str, Any]]
 ) -> None:
+    cell, _ = real_cell
+    admin, killed = cell.address, cell.model_server()
     body = {"model": "llama", "prompt": "3", "max_tokens": 32, "temperature": 0}
     expected = door.post("/v1/completions", **body).json()["choices"][0]["text"]
-    cell, _ = real_cell
-    admin = cell.address
-    os.kill(cell.model_server(), signal.SIGKILL)
-    response = door.post("/v1/completions", **body)
-    while response.status_code != 200:
-        assert response.status_code == 503, response.text
-        assert response.headers["retry-after"]
-        response = door.post("/v1/completions", **body)
-    assert response.json()["choices"][0]["text"] == expected
-    assert cell.address == admin
+
+    async def read(client: httpx.AsyncClient) -> None:
+        """Read one stream to its end, and kill the server as soon as it speaks."""
+        text, last = "", ""
+        async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as reply:
+            assert reply.status_code == 200, await reply.aread()
+            async for line in reply.aiter_lines():
+                last = line or last
+                if cell.model_server() == killed:
+                    os.kill(killed, signal.SIGKILL)
+                if line.startswith('data: {"id"'):
+                    text += json.loads(line[6:])["choices"][0]["text"]
+        assert expected.startswith(text)
+        if last == "data: [DONE]":
+            assert text == expected
+        else:
+            assert json.loads(last[6:])["error"]["code"] == "backend_unavailable"
+
+    async def read_all() -> None:
+        async with httpx.AsyncClient(
+            base_url=door.url, timeout=240, trust_env=False, limits=httpx.Limits()
+        ) as client:
+            await asyncio.gather(*(read(client) for _ in range(40)))
+
+    asyncio.run(read_all())
+    assert door.post("/v1/completions", **body).json()["choices"][0]["text"] == expected
+    assert cell.model_server() not in (killed, None)
+    assert cell.address == admin, "nothing else was started again"
 
 
 @by_pieces
