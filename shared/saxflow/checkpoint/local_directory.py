@@ -147,7 +147,7 @@ def translated(what: str) -> Generator[None]:
         yield
     except FileNotFoundError as error:
         raise NotFoundError(f"{what} does not exist") from error
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{what}: {(error.strerror or '').lower()}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

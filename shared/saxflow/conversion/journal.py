@@ -35,11 +35,6 @@ class Journal:
         """Close the file; it stays."""
         os.close(self._descriptor)
 
-    def remove(self) -> None:
-        """Close and delete the file."""
-        self.close()
-        self._path.unlink(missing_ok=True)
-
 
 def read_journals(folder: Path) -> Mapping[str, Written]:
     """Return what all journals of a folder say; the last line about a chunk counts."""

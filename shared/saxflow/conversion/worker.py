@@ -19,7 +19,6 @@ from typing import Any
 
 from saxflow import layout
 from saxflow.checkpoint.directory import Directory, open_directory
-from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.digests import check_sha256, check_stored_md5, check_unchanged
@@ -123,8 +122,6 @@ def _convert(order: Order, files: Directory, target: Directory, reporter: Progre
         _write_report(order, source, target, result)
     record = json.dumps(_record(order, result)).encode()
     target.overwrite(f"tasks/{order.share.name}.json", record)
-    if isinstance(target, LocalDirectory):
-        target.delete(f"tasks/{order.share.name}.journal")
 
 
 def _require_fingerprint(order: Order, files: Directory, source: Source) -> None:

@@ -35,8 +35,6 @@ def test_the_last_line_about_a_chunk_counts(tmp_path):
     assert read_journals(tmp_path)[ONE.name].size_bytes == 9
 
 
-def test_a_removed_journal_is_gone(tmp_path):
-    journal = Journal(tmp_path, 0, 1)
-    journal.remove()
+def test_no_journals(tmp_path):
     assert read_journals(tmp_path) == {}
     assert read_journals(tmp_path / "nowhere") == {}

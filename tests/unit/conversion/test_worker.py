@@ -16,6 +16,7 @@ from saxflow.conversion.report import Spec
 from saxflow.conversion.task import Progress, Share
 from saxflow.conversion.verify import verify
 from saxflow.conversion.worker import ProgressReporter, main, parse_order
+from saxflow.conversion.written import Written
 from saxflow.errors import CloudError
 
 MAIN = Path(__file__).parents[3] / "batch_jobs/convert_checkpoint/main.py"
@@ -94,6 +95,24 @@ def test_cloud_to_cloud_and_again(kit, tiny, storage):
         for one in record["objects"]:
             entry = listed[f"checkpoint_00000000/{one['name']}"]
             assert (entry.size_bytes, entry.crc32c) == (one["size"], one["crc32c"])
+
+
+def test_a_doubled_task_converts_nothing_again(tmp_path, tiny):
+    assert [task(tiny, tmp_path / "dst") for _ in range(2)] == [0, 0]
+    record = document(tmp_path / "dst", "tasks/0-of-1.json")
+    assert record["bytes_read"] == 0
+    assert record["bytes_resumed"] > 0
+
+
+def test_two_racing_attempts_leave_one_right_checkpoint(tmp_path, kit, tiny):
+    argv = ["--source", str(tiny), "--fingerprint", fingerprint(tiny, Spec(mesh=2)), "--mesh", "2"]
+    command = [sys.executable, str(MAIN), *argv, "--destination", str(tmp_path / "dst")]
+    racers = [subprocess.Popen(command) for _ in range(2)]
+    assert [racer.wait() for racer in racers] == [0, 0]
+    kit.assert_holds(tmp_path / "dst/checkpoint_00000000", kit.model(kit.GQA))
+    step = tmp_path / "dst/checkpoint_00000000"
+    for one in document(tmp_path / "dst", "tasks/0-of-1.json")["objects"]:
+        assert Written.of(one["name"], (step / one["name"]).read_bytes()).crc32c == one["crc32c"]
 
 
 def test_another_fingerprint_is_bad_input(tmp_path, tiny, capsys):
