@@ -67,7 +67,8 @@ class Objects:
     """Objects of all buckets that one client may reach."""
 
     def __init__(self, client: storage.Client | None = None) -> None:
-        self._client = client or storage_client()
+        with translated("storage", "open a client"):
+            self._client = client or storage_client()
 
     def read(self, uri: Uri, *, generation: str | None = None) -> Stored:
         """Return the object with its content, at `generation` when given.

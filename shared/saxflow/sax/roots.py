@@ -8,6 +8,7 @@ Source: google/saxml v1.1.0 `saxml/common/{cell,addr,config}.go`, `saxml/common/
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -56,11 +57,18 @@ class LocalFiles:
 
 
 class BucketFiles:
-    """A root in Cloud Storage."""
+    """A root in Cloud Storage; credentials are looked for when it is first read.
+
+    Raises:
+        ConfigurationError: on the first read: there are no credentials.
+    """
 
     def __init__(self, root: Uri) -> None:
         self._root = root
-        self._objects = Objects()
+
+    @cached_property
+    def _objects(self) -> Objects:
+        return Objects()
 
     def read(self, name: str) -> bytes | None:
         """Return an object's content, None when it is not there."""

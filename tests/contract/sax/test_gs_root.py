@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.cloud import storage
 
-from saxflow.errors import NotFoundError
+from saxflow.errors import ConfigurationError, NotFoundError
 from saxflow.local.clock import RealClock
 from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
@@ -53,5 +53,18 @@ def test_an_admin_that_never_was(bucket: storage.Bucket) -> None:
     with (
         Cell.open("gs://cells/llama/sax-root", "/sax/test") as cell,
         pytest.raises(NotFoundError, match=r"location\.proto"),
+    ):
+        cell.list()
+
+
+def test_no_credentials_are_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    with (
+        Cell.open("gs://cells/llama/sax-root", "/sax/test") as cell,
+        pytest.raises(ConfigurationError, match="no Google credentials"),
     ):
         cell.list()
