@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from saxflow.weights import Dimensions
 from torch import Tensor, nn
+
+from saxflow.weights import Dimensions
 
 SHARD_AXIS = {
     "tok_embeddings": 1,

@@ -17,8 +17,9 @@ from pathlib import Path
 import sentencepiece
 import torch
 from llama import Llama, frequencies, greedy, load, shard_axis
-from saxflow.weights import dimensions_of_params
 from torch import Tensor
+
+from saxflow.weights import dimensions_of_params
 
 HERE = Path(__file__).resolve().parent
 PARAMS = {
