@@ -20,11 +20,12 @@ def translated(service: str, action: str) -> Generator[None]:
 
     Raises:
         CloudError: the service refused (with its code) or could not be reached (retryable).
-        ConfigurationError: no credentials.
+        ConfigurationError: no credentials, or none that are still good.
     """
     import requests
     from google.api_core import exceptions as core
     from google.auth import exceptions as auth
+    from google.cloud.storage.exceptions import DataCorruption
 
     try:
         yield
@@ -38,10 +39,18 @@ def translated(service: str, action: str) -> Generator[None]:
             code=code,
             retryable=code is None or code in RETRYABLE_CODES,
         ) from error
-    except auth.DefaultCredentialsError as error:
+    except (auth.DefaultCredentialsError, auth.RefreshError) as error:
         raise ConfigurationError(
-            f"{action}: no Google credentials; run `gcloud auth application-default login`,"
+            f"{action}: no Google credentials that are still good; run"
+            " `gcloud auth application-default login`,"
             ' or for the local cloud `eval "$(saxflow local env)"`'
         ) from error
-    except (auth.TransportError, requests.ConnectionError, requests.Timeout) as error:
+    except (
+        auth.TransportError,
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        ConnectionError,
+        DataCorruption,
+    ) as error:
         raise CloudError(f"{action}: {error}", service=service, retryable=True) from error
