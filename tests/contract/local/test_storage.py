@@ -170,6 +170,8 @@ def test_ranges(cloud: Cloud, bucket: storage.Bucket) -> None:
     assert (reply.status_code, reply.headers["Content-Range"]) == (206, "bytes 8-9/10")
     with pytest.raises(exceptions.RequestRangeNotSatisfiable):
         bucket.blob("r").download_as_bytes(start=10)
+    reply = cloud.request("GET", path, headers={"Range": "bytes=10-"})
+    assert (reply.status_code, reply.headers["Content-Range"]) == (416, "bytes */10")
 
 
 def test_media_headers(cloud: Cloud, bucket: storage.Bucket) -> None:

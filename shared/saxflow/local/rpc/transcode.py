@@ -117,7 +117,10 @@ def _merge_body(
 
 def _put(fields: dict[str, Any], path: list[str], value: Any) -> None:
     for part in path[:-1]:
-        fields = fields.setdefault(part, {})
+        inner = fields.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise exceptions.InvalidArgument(f"Invalid JSON payload received. {part} is no object")
+        fields = cast("dict[str, Any]", inner)
     fields[path[-1]] = value
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from google.api_core import exceptions
 
@@ -17,7 +17,7 @@ from saxflow.local.storage.media import Call, media_headers, send_media
 from saxflow.local.storage.multipart import MultipartUpload
 from saxflow.local.storage.notifications import Notifications
 from saxflow.local.storage.payload import file_pieces
-from saxflow.local.storage.preconditions import Preconditions, parse_int64
+from saxflow.local.storage.preconditions import Lookup, Preconditions, parse_int64
 from saxflow.local.storage.ranges import ContentRange, parse_content_range
 from saxflow.local.storage.resources import WRITABLE, ObjectRecord
 from saxflow.local.storage.store import Store
@@ -166,18 +166,16 @@ class JsonApi:
         """objects.compose"""
         bucket, name = call.names
         body = _body(call)
-        sources: list[dict[str, Any]] = body.get("sourceObjects") or []
-        if not 1 <= len(sources) <= _COMPOSE_LIMIT:
-            raise exceptions.InvalidArgument(
-                f"compose takes 1 to {_COMPOSE_LIMIT} source objects, not {len(sources)}"
-            )
+        sources = body.get("sourceObjects")
+        if not isinstance(sources, list) or not 1 <= len(sources) <= _COMPOSE_LIMIT:
+            raise exceptions.InvalidArgument(f"compose takes 1 to {_COMPOSE_LIMIT} source objects")
         conditions = Preconditions.from_query(call.first)
         self._store.check(bucket, name, conditions)
         records = [self._compose_source(bucket, source) for source in sources]
         payload = self._store.payload(bucket)
         for record in records:
             payload.fill(file_pieces(self._store.bucket(bucket).path(record.file)))
-        fields = {"contentType": records[0].content_type, **(body.get("destination") or {})}
+        fields = {"contentType": records[0].content_type, **_object_of(body, "destination")}
         count = sum(max(record.components, 1) for record in records)
         composed = self._store.commit(bucket, name, payload, fields, conditions, components=count)
         return self._object(call, composed)
@@ -272,14 +270,14 @@ class JsonApi:
         _check_name(name)
         return self._store.copy(source, bucket, name, fields, conditions)
 
-    def _compose_source(self, bucket: str, source: dict[str, Any]) -> ObjectRecord:
-        wanted = (source.get("objectPreconditions") or {}).get("ifGenerationMatch")
-        generation = source.get("generation")
+    def _compose_source(self, bucket: str, source: Any) -> ObjectRecord:
+        field = _lookup(source)
         return self._store.get(
-            bucket, str(source.get("name", "")),
-            generation=None if generation is None else int(generation),
-            conditions=Preconditions(None if wanted is None else int(wanted)),
-        )  # fmt: skip
+            bucket,
+            field("name") or "",
+            generation=parse_int64(field, "generation"),
+            conditions=Preconditions.from_query(_lookup(_member(source, "objectPreconditions"))),
+        )
 
     def _insert_multipart(self, call: Call) -> Response:
         upload = MultipartUpload(call.request.body.read, call.header("Content-Type"))
@@ -312,6 +310,27 @@ def _whole(call: Call, session: Session) -> ContentRange:
     length = int(call.header("Content-Length") or 0)
     start = session.payload.size
     return ContentRange(start, start + length - 1, start + length)
+
+
+def _member(value: Any, name: str) -> Any:
+    """Return a member of a JSON object, None when it is no object or lacks it."""
+    return cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
+
+
+def _object_of(value: Any, name: str) -> dict[str, Any]:
+    """Return a member of a JSON object that is itself an object, else an empty one."""
+    member = _member(value, name)
+    return cast("dict[str, Any]", member) if isinstance(member, dict) else {}
+
+
+def _lookup(value: Any) -> Lookup:
+    """Return the members of a JSON object as texts by name."""
+
+    def first(name: str) -> str | None:
+        member = _member(value, name)
+        return None if member is None else str(member)
+
+    return first
 
 
 def _flag(text: str | None) -> bool:

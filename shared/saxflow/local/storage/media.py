@@ -13,7 +13,7 @@ from urllib.parse import quote
 from google.api_core import exceptions
 
 from saxflow.local.faults import Fault
-from saxflow.local.http import Dropped, FileSlice, Request, Response
+from saxflow.local.http import Dropped, FileSlice, Request, Response, json_response
 from saxflow.local.storage.payload import PIECE_BYTES, promised_hashes
 from saxflow.local.storage.preconditions import Preconditions
 from saxflow.local.storage.ranges import parse_range
@@ -72,15 +72,16 @@ def send_media(
     """Answer an object's bytes, whole or a range.
 
     Raises:
-        NotFound, PreconditionFailed, NotModified, RequestRangeNotSatisfiable.
+        NotFound, PreconditionFailed, NotModified.
     """
     bucket, name = call.names[:2]
     record, file = store.open(bucket, name, generation=generation, conditions=conditions)
     try:
         part = parse_range(call.header("Range") or None, record.size)
-    except exceptions.GoogleAPICallError:
+    except exceptions.RequestRangeNotSatisfiable as error:
         file.close()
-        raise
+        body = {"error": {"code": 416, "message": error.message}}
+        return json_response(416, body, {"Content-Range": f"bytes */{record.size}"})
     headers = media_headers(record)
     if part.partial:
         headers["Content-Range"] = part.content_range(record.size)

@@ -127,7 +127,8 @@ class StorageServer:
     def _subject(self, request: Request, names: tuple[str, ...]) -> str:
         if len(names) != 1:
             return "/".join(names)
-        name = request.first("name") or self._resumables.name_of(request.first("upload_id"))
+        name = request.first("name") or request.first("prefix")
+        name = name or self._resumables.name_of(request.first("upload_id"))
         if not name and (found := _NAME_IN_BODY.search(request.body.peek())):
             name = json.loads(found[1])
         return f"{names[0]}/{name}"
