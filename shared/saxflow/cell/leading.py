@@ -81,6 +81,7 @@ class Group:
         if self._formed.is_set() or ordinal in self._queues:
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"worker {ordinal} is here already")
         queue = self._queues[ordinal] = asyncio.Queue()
+        await context.send_initial_metadata(())
         if len(self._queues) == self._count - 1:
             self._formed.set()
             self._complete.set()
@@ -89,7 +90,14 @@ class Group:
                 yield await queue.get()
         finally:
             _log.warning("worker %d is gone", ordinal)
+            self._leave(ordinal)
+
+    def _leave(self, ordinal: int) -> None:
+        """Before the group has formed a worker may come again; afterwards all must."""
+        if self._formed.is_set():
             self._lost.set()
+        else:
+            del self._queues[ordinal]
 
     async def _report(self, request: BytesValue, context: Any) -> BytesValue:
         report = hosts.decode(request)

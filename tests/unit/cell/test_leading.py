@@ -76,6 +76,30 @@ def test_a_formed_group_takes_nobody_else() -> None:
     asyncio.run(run())
 
 
+async def taken_in(channel: Any, ordinal: int) -> Any:
+    """Follow as soon as the leader has noticed that the worker was gone."""
+    while True:
+        call = follow(channel, ordinal)
+        await call.initial_metadata()
+        if not call.done():
+            return call
+
+
+def test_a_worker_may_come_again_before_the_group_has_formed() -> None:
+    async def run() -> None:
+        async with leader(3) as (group, channel):
+            early = follow(channel, 1)
+            await early.initial_metadata()
+            early.cancel()
+            other = follow(channel, 2)
+            again = await taken_in(channel, 1)
+            await asyncio.wait_for(group.until_formed(), 20)
+            again.cancel()
+            other.cancel()
+
+    asyncio.run(run())
+
+
 class Programs:
     """Records what is done here."""
 
