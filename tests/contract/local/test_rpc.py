@@ -25,6 +25,7 @@ from google.cloud.workflows_v1.services.workflows.transports import WorkflowsGrp
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 from google.rpc import error_details_pb2
+
 from saxflow.local.faults import Faults
 from saxflow.local.http import HttpServer
 from saxflow.local.rpc.operations import Operations
