@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -111,12 +111,15 @@ class Modelet:
         key = request.model_key
         if not key:
             raise refusal("model_key is not specified.", "INVALID_ARGUMENT")
-        async with self._turn:
-            held = self._held.get(key)
-            if held is None or held.status == m.FAILED:
-                self._check_vacant(key)
-                await self._load_now(request)
+        await _to_its_end(self._load_in_turn(request))
         return m.LoadResponse()
+
+    async def _load_in_turn(self, request: m.LoadRequest) -> None:
+        async with self._turn:
+            held = self._held.get(request.model_key)
+            if held is None or held.status == m.FAILED:
+                self._check_vacant(request.model_key)
+                await self._load_now(request)
 
     def _check_vacant(self, key: str) -> None:
         for other, held in self._held.items():
@@ -149,6 +152,10 @@ class Modelet:
             raise refusal(f"{key} not found, cannot unload.", "INVALID_ARGUMENT")
         if self._held[key].status == m.UNLOADING:
             raise refusal(f"Model already being unloaded. Key: {key}", "INVALID_ARGUMENT")
+        await _to_its_end(self._unload_in_turn(key))
+        return m.UnloadResponse()
+
+    async def _unload_in_turn(self, key: str) -> None:
         async with self._turn:
             held = self._held[key]
             if held.status == m.LOADED:
@@ -156,7 +163,6 @@ class Modelet:
                 await _in_thread(self._loader.unload)
             del self._held[key]
         _log.info("unloaded %s", key)
-        return m.UnloadResponse()
 
     async def _update_loaded(self, request: m.UpdateLoadedRequest) -> m.UpdateLoadedResponse:
         if not request.model_key:
@@ -191,6 +197,13 @@ class Modelet:
             raise _no_method(request.model_key, method)
 
         return refuse
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that goes on when its caller goes away, as an admin does that restarts."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.shield(task)
 
 
 async def _in_thread(work: Callable[[], Result]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -62,5 +63,43 @@ def test_a_failed_model_does_not_keep_another_out() -> None:
         await ask(modelet, methods.LOAD, m.LoadRequest(model_key="j"))
         with pytest.raises(SaxError, match="holds one model"):
             await ask(modelet, methods.LOAD, m.LoadRequest(model_key="l"))
+
+    asyncio.run(run())
+
+
+def test_a_caller_that_goes_away_stops_neither_load_nor_unload() -> None:
+    class Slow(Loader):
+        """Loads and unloads when it is told to."""
+
+        def __init__(self) -> None:
+            self.go_on = threading.Event()
+
+        def load(self, request: m.LoadRequest) -> Any:
+            assert self.go_on.wait(10)
+            return object()
+
+        def unload(self) -> None:
+            assert self.go_on.wait(10)
+
+    async def abandon(modelet: Modelet, loader: Slow, method: Any, request: Any) -> None:
+        loader.go_on.clear()
+        call = asyncio.ensure_future(ask(modelet, method, request))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        loader.go_on.set()
+
+    async def run() -> None:
+        loader = Slow()
+        modelet = Modelet(loader)
+        await abandon(modelet, loader, methods.LOAD, m.LoadRequest(model_key="k"))
+        await ask(modelet, methods.LOAD, m.LoadRequest(model_key="k"))
+        (loaded,) = modelet.status(reasons=True).models
+        assert loaded.model_status == m.LOADED
+        await abandon(modelet, loader, methods.UNLOAD, m.UnloadRequest(model_key="k"))
+        await ask(modelet, methods.LOAD, m.LoadRequest(model_key="j"))
+        (loaded,) = modelet.status(reasons=True).models
+        assert loaded.model_key == "j"
 
     asyncio.run(run())
