@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +58,35 @@ def tpus(services: Services, name: str) -> list[str]:
     return found
 
 
+def processes() -> Iterator[tuple[int, str]]:
+    """Yield every process with its command line and environment."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"saxflow.cell.containers" in words and b"guard.py" not in words:
+                yield int(entry.name), words.replace(b"\0", b" ").decode(errors="replace")
+
+
+def answered(services: Services, name: str) -> bool:
+    body = {"model": name, "query": "Q: What does a lighthouse do? A:"}
+    request = urllib.request.Request(
+        services.settings.generate_url + "/generate",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.status == 200
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (502, 503, 504):
+            return False
+        raise
+
+
 def names_of(came: list[Any]) -> list[str]:
     return [event.name for event in came]
 
@@ -89,7 +123,9 @@ def test_a_zone_without_quota_gives_way_to_the_next(
 def test_no_capacity_at_all_fails_with_each_zones_words(
     laptop: Laptop, services: Services, subscriber: Any, drop: Callable[..., str]
 ) -> None:
-    laptop.cloud.outcomes.arm("fail", contains="queuedResources/sf-nowhere-", message="stockout of v5e")
+    laptop.cloud.outcomes.arm(
+        "fail", contains="queuedResources/sf-nowhere-", message="stockout of v5e"
+    )
     drop("nowhere")
     came = subscriber.until("nowhere", *ENDS)
     assert came[-1].name == "deployment.failed"
@@ -147,6 +183,26 @@ def test_a_lost_tpu_is_replaced_by_reconcile(
     assert came[-1].name == "model.serving"
     assert came[-1].data["attempt"] == 2
     assert tpus(services, "phoenix") == ["us-central1-a ACTIVE"]
+
+
+@pytest.mark.parametrize(("member", "name"), [("model-server", "lazarus"), ("admin", "hydra")])
+def test_a_killed_member_of_the_cell_comes_back_by_itself(
+    services: Services, subscriber: Any, drop: Callable[..., str], member: str, name: str
+) -> None:
+    drop(name)
+    assert subscriber.until(name, *ENDS)[-1].name == "model.serving"
+    root = read_head(services, name)[0].serving.more["cell_root"]  # type: ignore[index, union-attr]
+    assert answered(services, name)
+    victims = [
+        pid for pid, words in processes() if f"containers {member}" in words and root in words
+    ]
+    assert len(victims) == 1
+    os.kill(victims[0], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while not answered(services, name):
+        assert time.monotonic() < deadline, "the model does not answer again"
+    after = [pid for pid, words in processes() if f"containers {member}" in words and root in words]
+    assert after != victims
 
 
 @pytest.mark.parametrize("content_type", ["application/cloudevents+json", "application/json"])
