@@ -71,14 +71,15 @@ def processes() -> Iterator[tuple[int, str]]:
 
 
 def answered(services: Services, name: str) -> bool:
-    body = {"model": name, "query": "Q: What does a lighthouse do? A:"}
+    options = {"temperature": 0.0, "per_example_max_decode_steps": 8}
+    body = {"model": name, "query": "Q: What does a lighthouse do? A:", "extra_inputs": options}
     request = urllib.request.Request(
         services.settings.generate_url + "/generate",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.status == 200
     except urllib.error.HTTPError as error:
         error.close()
@@ -198,7 +199,7 @@ def test_a_killed_member_of_the_cell_comes_back_by_itself(
     ]
     assert len(victims) == 1
     os.kill(victims[0], signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not answered(services, name):
         assert time.monotonic() < deadline, "the model does not answer again"
     after = [pid for pid, words in processes() if f"containers {member}" in words and root in words]
