@@ -6,17 +6,20 @@ and what reconcile finds. Two writers of one number cannot both win, and the los
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from saxflow import events, names
-from saxflow.errors import CloudError, IntegrityError
+from saxflow.errors import CloudError
 from saxflow.events import Event
 from saxflow.gcp.objects import Uri
 from saxflow.gcp.translate import translated
 from saxflow.pipeline.services import Services
 
 PUBLISH_TIMEOUT_SECONDS = 30.0
+PUBLISH_TRIES = 2
+"""The client refuses every event of a key after one that failed, until it is told to go on."""
 
 
 def announce(
@@ -49,25 +52,46 @@ def publish(services: Services, event: Event) -> None:
     Raises:
         CloudError: Pub/Sub did not take it; a repetition may.
     """
-    publisher = services.publisher
+    from google.cloud.pubsub_v1.publisher.exceptions import PublishToPausedOrderingKeyException
+
     topic = services.settings.topic_path
-    with translated("pubsub", f"publish {event.name} to {topic}"):
-        future = publisher.publish(
-            topic,
-            event.message_data(),
-            ordering_key=event.ordering_key,
-            timeout=PUBLISH_TIMEOUT_SECONDS,
-            **event.attributes(),
-        )
-        try:
-            future.result(timeout=PUBLISH_TIMEOUT_SECONDS)
-        except TimeoutError as error:
-            publisher.resume_publish(topic, event.ordering_key)
-            raise CloudError(
-                f"publish {event.name} to {topic}: no answer in {PUBLISH_TIMEOUT_SECONDS:.0f} s",
-                service="pubsub",
-                retryable=True,
-            ) from error
+    action = f"publish {event.name} to {topic}"
+    with translated("pubsub", action):
+        for _ in range(PUBLISH_TRIES):
+            try:
+                return _send(services, event, action)
+            except PublishToPausedOrderingKeyException:
+                # An earlier event of the key failed; whoever told it knows.
+                with suppress(RuntimeError):  # somebody else resumed it meanwhile
+                    services.publisher.resume_publish(topic, event.ordering_key)
+    raise CloudError(
+        f"{action}: events of {event.ordering_key} fail again and again",
+        service="pubsub",
+        retryable=True,
+    )
+
+
+def _send(services: Services, event: Event, action: str) -> None:
+    future = services.publisher.publish(
+        services.settings.topic_path,
+        event.message_data(),
+        ordering_key=event.ordering_key,
+        timeout=PUBLISH_TIMEOUT_SECONDS,
+        **event.attributes(),
+    )
+    try:
+        future.result(timeout=PUBLISH_TIMEOUT_SECONDS)
+    except TimeoutError as error:
+        raise CloudError(
+            f"{action}: no answer in {PUBLISH_TIMEOUT_SECONDS:.0f} s",
+            service="pubsub",
+            retryable=True,
+        ) from error
+
+
+def read_event(services: Services, uri: Uri) -> Event:
+    """Return one logged event."""
+    return events.decode(services.objects.read(uri).data or b"")
 
 
 def _append(services: Services, event: Event) -> Event:
@@ -77,7 +101,7 @@ def _append(services: Services, event: Event) -> Event:
     bucket = services.settings.control_bucket
     known = [item.uri for item in services.objects.list(Uri(bucket, prefix))]
     for uri in known:
-        stored = events.decode(services.objects.read(uri).data or b"")
+        stored = read_event(services, uri)
         if stored.id == event.id:
             return stored
     number = len(known)
@@ -85,10 +109,7 @@ def _append(services: Services, event: Event) -> Event:
         uri = Uri(bucket, events.log_name(prefix, number))
         if services.objects.write(uri, event.encode(), if_generation="0"):
             return event
-        rival = services.objects.read(uri)
-        if rival.data is None:
-            raise IntegrityError(f"{uri} exists and cannot be read")
-        stored = events.decode(rival.data)
+        stored = read_event(services, uri)
         if stored.id == event.id:
             return stored
         number += 1

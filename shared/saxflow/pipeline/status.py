@@ -10,6 +10,7 @@ from saxflow.errors import NotFoundError
 from saxflow.events import Event
 from saxflow.gcp.objects import Uri
 from saxflow.head import Attempt, Head
+from saxflow.pipeline.eventlog import read_event
 from saxflow.pipeline.heads import read_head
 from saxflow.pipeline.services import Services
 
@@ -73,11 +74,6 @@ def new_events(services: Services, name: str, generation: str, *, seen: int) -> 
     prefix = Uri(services.settings.control_bucket, names.events_prefix(name, generation))
     uris = [item.uri for item in services.objects.list(prefix)]
     return [read_event(services, uri) for uri in uris[seen:]]
-
-
-def read_event(services: Services, uri: Uri) -> Event:
-    """Return one logged event."""
-    return events.decode(services.objects.read(uri).data or b"")
 
 
 def _hourly(holder: Attempt) -> float:
