@@ -134,6 +134,7 @@ def _complete_locally(
         objects = _all_objects(work, inside, result)
         if objects is None:
             return False
+        _require_accounted(work, inside, objects)
         for marker, text in list(layout.marker_texts(work.target.uri).items())[:-1]:
             inside.overwrite(PREFIX + marker, text)
         inside.overwrite(REPORT, _report(work, objects, result))
@@ -150,9 +151,8 @@ def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None])
     objects = _all_objects(work, work.target, result)
     if objects is None:
         return Outcome(_checkpoint(work), complete=False, reused=False, result=result)
-    _reject_strangers(work)
-    report = _report(work, objects, result)
-    work.target.overwrite(REPORT, report)
+    _require_accounted(work, work.target, objects)
+    work.target.overwrite(REPORT, _report(work, objects, result))
     for marker, text in layout.marker_texts(work.target.uri).items():
         work.target.create(PREFIX + marker, [text], crc32c(text))
     return Outcome(_checkpoint(work), complete=True, reused=False, result=result)
@@ -240,14 +240,27 @@ def _is_ours(name: str) -> bool:
     return name.startswith(PREFIX) or name in (REPORT, CLAIM)
 
 
-def _reject_strangers(work: Conversion) -> None:
+def _require_accounted(work: Conversion, target: Directory, objects: Sequence[Written]) -> None:
+    """Compare the finished prefix with the plan and with what was written, before any marker.
+
+    Raises:
+        IntegrityError: an object is missing, has other bytes, or does not belong there.
+    """
     dims, spec = work.source.dimensions, work.spec
     planned = {o.name for o in layout.objects(dims, spec.dtype, spec.mesh, spec.compressor)}
-    for name in work.target.entries(PREFIX):
-        if name.removeprefix(PREFIX) not in {*planned, *layout.MARKERS}:
-            raise IntegrityError(
-                f"{work.target.uri}/{name} does not belong to this checkpoint; give --overwrite"
-            )
+    listed = {name.removeprefix(PREFIX): e for name, e in target.entries(PREFIX).items()}
+    written = {one.name: one for one in objects}
+    for name in sorted({*planned, *listed} - {*layout.MARKERS}):
+        one, entry = written.get(name), listed.get(name)
+        if name not in planned:
+            reason = "does not belong to this checkpoint"
+        elif one is None or entry is None:
+            reason = "is missing"
+        elif entry.size_bytes != one.size_bytes or entry.crc32c not in (None, one.crc32c):
+            reason = "is not what was written"
+        else:
+            continue
+        raise IntegrityError(f"{target.uri}/{PREFIX}{name} {reason}; give --overwrite")
 
 
 def _checkpoint(work: Conversion) -> str:

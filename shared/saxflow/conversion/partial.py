@@ -148,16 +148,16 @@ class Partial:
 
     def _settle(self) -> None:
         """Make the directory one of this fingerprint."""
-        found = self._found_fingerprint()
-        if found == self._fingerprint and not self._overwrite:
+        found = None if self._overwrite else self._found_fingerprint()
+        if found == self._fingerprint:
             return
-        if not self._overwrite and found is not None:
+        if found is not None:
             raise InputError(
                 f"{self._root} holds a conversion with fingerprint {found}, this one has"
                 f" {self._fingerprint} (other weights, dtype or mesh); choose another directory"
                 " or give --overwrite"
             )
-        if self._overwrite and (found != self._fingerprint or self._step.exists()):
+        if self._overwrite:
             self._clear()
         (self.folder / FINGERPRINT).write_text(self._fingerprint)
 
@@ -166,7 +166,7 @@ class Partial:
         if path.exists() and path.read_text():
             return path.read_text()
         with LocalDirectory(self._root) as directory:
-            report = read_report(directory) if not self._overwrite else None
+            report = read_report(directory)
         if report is not None:
             return report.fingerprint
         return "unknown" if self._step.exists() else None

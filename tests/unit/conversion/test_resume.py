@@ -209,6 +209,19 @@ def test_a_foreign_object_keeps_the_root_marker_away(tiny, storage):
     assert not verify_markers()
 
 
+def test_a_foreign_file_in_the_partial_directory_is_never_published(tmp_path, tiny):
+    with pytest.raises(StopConversionError):
+        run(tiny, tmp_path / "dst", on_progress=stop_after(3))
+    stranger = tmp_path / "dst/.partial/checkpoint_00000000/state/stranger"
+    stranger.mkdir()
+    (stranger / "0").write_bytes(b"x")
+    with pytest.raises(IntegrityError, match="stranger/0 does not belong"):
+        run(tiny, tmp_path / "dst")
+    assert not (tmp_path / "dst/checkpoint_00000000").exists()
+    run(tiny, tmp_path / "dst", overwrite=True)
+    assert verify(str(tmp_path / "dst")).ok
+
+
 def test_a_chunk_with_other_content_is_never_replaced(tiny, storage):
     name = "checkpoint_00000000/state/mdl_vars.params.lm.embedding_lookup.emb_var/0.0"
     with open_directory("gs://models/dst") as directory:
