@@ -24,6 +24,7 @@ from saxflow.errors import BusyError, ConfigurationError, DeadlineError, NotFoun
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
+SIGNAL_SECONDS = 0.5
 LOG_TAIL_LINES = 15
 
 
@@ -137,7 +138,8 @@ def run(data_dir: Path) -> None:
         fresh = state.with_suffix(".new")
         fresh.write_text(json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
         fresh.replace(state)
-        stopped.wait()
+        while not stopped.wait(SIGNAL_SECONDS):
+            pass  # a signal between two waits would never wake an endless one
         state.unlink()
 
 
