@@ -46,7 +46,7 @@ class Params(NamedTuple, Generic[Leaf]):
 
 
 class LayerCache(NamedTuple):
-    """Keys and values of one block, each [B,S,K,h]."""
+    """Keys and values of one block, each [B,K,S,h]: attention reads it as it lies."""
 
     k: jax.Array
     v: jax.Array
@@ -73,7 +73,7 @@ class Decoded(NamedTuple):
 
 def empty_cache(dims: Dimensions, slots: int, length: int, dtype: Any) -> Cache:
     """Return a cache of zeros for `slots` sequences of up to `length` tokens."""
-    shape = (slots, length, dims.kv_heads, dims.head_dim)
+    shape = (slots, dims.kv_heads, length, dims.head_dim)
     return tuple(
         LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(dims.layers)
     )
@@ -204,20 +204,21 @@ def _step(
     for layer, held in zip(params.layers, cache, strict=True):
         q, k, v = _project(layer, dims, x, rotation)
         held = LayerCache(
-            held.k.at[rows, state.position].set(k, mode="drop"),
-            held.v.at[rows, state.position].set(v, mode="drop"),
+            held.k.at[rows, :, state.position].set(k, mode="drop"),
+            held.v.at[rows, :, state.position].set(v, mode="drop"),
         )
         updated.append(held)
-        keys, values = held.k[:, :attend], held.v[:, :attend]
-        weights = _softmax(jnp.einsum("bkgh,bskh->bkgs", _grouped(q, dims), keys), seen, dims)
-        mixed = jnp.einsum("bkgs,bskh->bkgh", weights.astype(values.dtype), values)
+        keys, values = held.k[:, :, :attend], held.v[:, :, :attend]
+        weights = _softmax(jnp.einsum("bkgh,bksh->bkgs", _grouped(q, dims), keys), seen, dims)
+        mixed = jnp.einsum("bkgs,bksh->bkgh", weights.astype(values.dtype), values)
         x = _feed_forward(layer, dims, x + _output(layer, mixed.reshape(q.shape)))
     return tuple(updated), _logits(params, _norm(x, params.final_norm, dims))
 
 
 def _insert(held: jax.Array, new: jax.Array, slot: jax.Array) -> jax.Array:
-    """Write [P,K,h] at the start of one slot of [B,S,K,h]."""
-    return jax.lax.dynamic_update_slice(held, new[None].astype(held.dtype), (slot, 0, 0, 0))
+    """Write [P,K,h] at the start of one slot of [B,K,S,h]."""
+    rows = jnp.swapaxes(new, 0, 1)[None].astype(held.dtype)
+    return jax.lax.dynamic_update_slice(held, rows, (slot, 0, 0, 0))
 
 
 def _logits(params: Weights, hidden: jax.Array) -> jax.Array:
@@ -251,10 +252,14 @@ def _project(
     layer: Layer[jax.Array], dims: Dimensions, x: jax.Array, rotation: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     normed = _norm(x, layer.attention_norm, dims)
-    q = jnp.einsum("td,dnh->tnh", normed, layer.q)
-    k = jnp.einsum("td,dnh->tnh", normed, layer.k)
-    v = jnp.einsum("td,dnh->tnh", normed, layer.v)
+    q, k, v = (_heads(normed, weight) for weight in (layer.q, layer.k, layer.v))
     return _rotate(q, rotation), _rotate(k, rotation), v
+
+
+def _heads(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """[T,D] times [D,N,h] -> [T,N,h], as one plain product: anything else copies the weight."""
+    flat = x @ weight.reshape(weight.shape[0], -1)
+    return flat.reshape(x.shape[0], *weight.shape[1:])
 
 
 def _grouped(q: jax.Array, dims: Dimensions) -> jax.Array:
@@ -268,7 +273,8 @@ def _softmax(raw: jax.Array, mask: jax.Array, dims: Dimensions) -> jax.Array:
 
 
 def _output(layer: Layer[jax.Array], mixed: jax.Array) -> jax.Array:
-    return jnp.einsum("tnh,nhd->td", mixed, layer.o)
+    """[T,H,h] times [H,h,D] -> [T,D], as one plain product."""
+    return mixed.reshape(mixed.shape[0], -1) @ layer.o.reshape(-1, layer.o.shape[-1])
 
 
 def _feed_forward(layer: Layer[jax.Array], dims: Dimensions, x: jax.Array) -> jax.Array:

@@ -142,7 +142,7 @@ class Programs:
 
     def _cache_sharding(self) -> NamedSharding:
         cut = self.dims.kv_heads % self._mesh.size == 0
-        spec = PartitionSpec(None, None, "mdl") if cut else PartitionSpec()
+        spec = PartitionSpec(None, "mdl") if cut else PartitionSpec()
         return NamedSharding(self._mesh, spec)
 
     def _replicated(self, tree: Any) -> Any:

@@ -112,4 +112,4 @@ def test_decode_stops_when_every_slot_has_ended(
 def test_empty_cache_has_a_layer_per_block(gqa: Dimensions) -> None:
     cache = llama.empty_cache(gqa, 2, 16, jnp.float32)
     assert len(cache) == gqa.layers
-    assert cache[0].k.shape == (2, 16, gqa.kv_heads, gqa.head_dim)
+    assert cache[0].k.shape == (2, gqa.kv_heads, 16, gqa.head_dim)
