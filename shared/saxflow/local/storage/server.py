@@ -15,7 +15,14 @@ from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
 from saxflow.local.faults import Fault, Faults
-from saxflow.local.http import Dropped, HttpServer, Request, Response, json_response
+from saxflow.local.http import (
+    Dropped,
+    FileSlice,
+    HttpServer,
+    Request,
+    Response,
+    json_response,
+)
 from saxflow.local.storage.json_api import JsonApi
 from saxflow.local.storage.media import Call
 from saxflow.local.storage.notifications import Notifications, Publish
@@ -121,6 +128,8 @@ class StorageServer:
         except exceptions.GoogleAPICallError as error:
             return _error(error, xml=route.xml)
         if fault is not None and fault.kind == "lost":
+            if isinstance(response.body, FileSlice):
+                response.body.file.close()
             raise Dropped
         return response
 
