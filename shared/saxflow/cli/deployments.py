@@ -12,13 +12,13 @@ from saxflow.cli.console import json_option, print_json
 from saxflow.errors import DeadlineError, InputError, NotFoundError
 
 if TYPE_CHECKING:
+    from saxflow.events import Event
     from saxflow.pipeline.services import Services
 
 WATCH_EXIT_CODES = {
     "serving": 0,
     "failed": 1,
     "superseded": 1,
-    "preempted": 1,
     "rejected": 3,
     "deleted": 4,
 }
@@ -34,20 +34,23 @@ timeout_option = click.option(
 
 
 @click.command()
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Follow the events until the model serves.")
 @timeout_option
 @json_option
 def deploy(manifest: Path, wait: bool, timeout_seconds: float | None, as_json: bool) -> int:
     """Upload MANIFEST to the manifests bucket; that is all a deployment needs."""
     from saxflow import manifest as manifests
+    from saxflow import names
+    from saxflow.cli.manifest import read_file
     from saxflow.gcp.objects import Uri
 
     services = _services()
-    data = manifest.read_bytes()
+    if not names.is_manifest(manifest.name):
+        suffixes = ", ".join(names.MANIFEST_SUFFIXES)
+        raise InputError(f"{manifest.name} would be left alone; name a manifest {suffixes}")
+    data = read_file(manifest)
     parsed = manifests.parse(data, source_name=manifest.name)
-    if parsed.name != manifest.stem:
-        raise InputError(f"{manifest.name}: name is {parsed.name!r}; it must equal the file's stem")
     uri = Uri(services.settings.manifests_bucket, manifest.name)
     content_type = "application/json" if manifest.suffix == ".json" else "application/yaml"
     generation = services.objects.write(uri, data, if_generation=None, content_type=content_type)
@@ -190,7 +193,7 @@ def _follow(
 
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     printer = Printer()
-    seen: list[Any] = []
+    seen: list[Event] = []
     for event in follow(services, name, after=after, deadline=deadline):
         seen.append(event)
         if as_json:

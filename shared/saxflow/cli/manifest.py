@@ -84,15 +84,26 @@ def read_manifest(file: Path, settings: Settings | None) -> Manifest:
     """
     from saxflow import manifest
 
+    allow = settings is not None and settings.allow_file_sources
+    return manifest.parse(read_file(file), source_name=str(file), allow_file_sources=allow)
+
+
+def read_file(file: Path) -> bytes:
+    """Return the bytes of a manifest's file, no more of them than show that it is too large.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InputError: it cannot be read.
+    """
+    from saxflow.manifest import MAX_BYTES
+
     try:
         with file.open("rb") as stream:
-            data = stream.read(manifest.MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"{file} does not exist") from error
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    allow = settings is not None and settings.allow_file_sources
-    return manifest.parse(data, source_name=str(file), allow_file_sources=allow)
 
 
 def _settings_if_any() -> Settings | None:

@@ -82,25 +82,21 @@ def resume(services: Services, head: Head) -> PlanReference:
     if head.source is None:
         raise NotFoundError(f"the head of {head.name!r} names no manifest")
     event = Notification("finalized", head.source.bucket, head.source.object, head.desired)
-    return _start(services, head.name, event, head.attempts)
+    reference = store_plan(services, _compile(services, event, head.attempts))
+    _launch(services, reference)
+    return reference
 
 
 def _deploy(services: Services, name: str, event: Notification) -> None:
     stored = find_plan(services, name, event.generation)
-    compiled = None if stored else _compile(services, name, event, attempt=1)
+    compiled = None if stored else _compile(services, event, attempt=1)
     source = Source(event.bucket, event.name)
     moved = change_head(services, name, lambda head: heads.desire(head, event.generation, source))
     if isinstance(moved, Refusal) and moved.code != "repeated":
         log("INFO", moved.message, deployment=name)
         return
-    reference = stored or store_plan(services, compiled or _compile(services, name, event, 1))
+    reference = stored or store_plan(services, compiled or _compile(services, event, attempt=1))
     _launch(services, reference)
-
-
-def _start(services: Services, name: str, event: Notification, attempt: int) -> PlanReference:
-    reference = store_plan(services, _compile(services, name, event, attempt))
-    _launch(services, reference)
-    return reference
 
 
 def _launch(services: Services, reference: PlanReference) -> None:
@@ -116,17 +112,13 @@ def _launch(services: Services, reference: PlanReference) -> None:
     log("INFO", f"{execution} acts on {reference.plan}", deployment=reference.name)
 
 
-def _compile(services: Services, name: str, event: Notification, attempt: int) -> plan.Plan:
+def _compile(services: Services, event: Notification, attempt: int) -> plan.Plan:
     """Read the manifest at its generation and everything a plan needs to know.
 
     Raises:
         ManifestError, InputError: the user's.
     """
     parsed = manifest.parse(_content(services, event), source_name=event.name)
-    if parsed.name != name:
-        raise InputError(
-            f"{event.name}: name is {parsed.name!r}; it must equal the file's stem {name!r}"
-        )
     return compile_manifest(services, parsed, event, attempt)
 
 

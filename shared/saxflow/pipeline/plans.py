@@ -62,15 +62,13 @@ def store_plan(services: Services, plan: Plan) -> PlanReference:
     stored["tpu.json"] = _put(services, prefix.child("tpu.json"), tpu)
     core = core_with_parts(plan.core, stored)
     guard = existing.object_generation if existing else "0"
-    if services.objects.write(prefix.child(CORE), core, if_generation=guard) is None:
-        rival = find_plan(services, name, generation)
-        if rival is None:
-            raise BusyError(f"{prefix.child(CORE)} was written and deleted meanwhile; try again")
-        return _only(rival, attempt)
-    found = find_plan(services, name, generation)
-    if found is None:
-        raise BusyError(f"{prefix.child(CORE)} was deleted meanwhile; try again")
-    return found
+    core_generation = services.objects.write(prefix.child(CORE), core, if_generation=guard)
+    if core_generation is not None:
+        return _reference(name, generation, attempt, prefix.child(CORE), core_generation, core)
+    rival = find_plan(services, name, generation)
+    if rival is None:
+        raise BusyError(f"{prefix.child(CORE)} was written and deleted meanwhile; try again")
+    return _only(rival, attempt)
 
 
 def find_plan(services: Services, name: str, generation: str) -> PlanReference | None:
@@ -81,15 +79,8 @@ def find_plan(services: Services, name: str, generation: str) -> PlanReference |
     except NotFoundError:
         return None
     data = stored.data or b""
-    core = json.loads(data)
-    return PlanReference(
-        name,
-        generation,
-        int(core["attempt"]),
-        str(uri),
-        stored.generation,
-        hashlib.sha256(data).hexdigest(),
-    )
+    attempt = int(json.loads(data)["attempt"])
+    return _reference(name, generation, attempt, uri, stored.generation, data)
 
 
 def load_core(services: Services, uri: str, object_generation: str, sha256: str) -> dict[str, Any]:
@@ -115,6 +106,13 @@ def load_part(services: Services, core: dict[str, Any], part: str) -> dict[str, 
     place = core["parts"][part]
     uri = Uri(services.settings.control_bucket, place["name"])
     return services.objects.read_json(uri, generation=place["generation"])[0]
+
+
+def _reference(
+    name: str, generation: str, attempt: int, uri: Uri, object_generation: str, core: bytes
+) -> PlanReference:
+    digest = hashlib.sha256(core).hexdigest()
+    return PlanReference(name, generation, attempt, str(uri), object_generation, digest)
 
 
 def _identity(core: dict[str, Any]) -> tuple[str, str, int]:

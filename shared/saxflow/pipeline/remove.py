@@ -47,7 +47,8 @@ def tear_down(services: Services, name: str, generation: str, *, reason: str) ->
     buried = change_head(services, name, lambda head: heads.bury(head, generation))
     if isinstance(buried, Refusal):
         log("INFO", buried.message, deployment=name)
-    elif buried.wanted:
+        buried = before
+    if buried.wanted:
         log("INFO", f"generation {buried.desired} is wanted; only {generation} was deleted")
         return None
     reference = _plan_to_tear_down(services, before, generation)

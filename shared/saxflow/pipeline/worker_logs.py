@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from saxflow.errors import NotFoundError
@@ -23,14 +23,17 @@ def worker_logs(services: Services, name: str) -> Iterator[dict[str, Any]]:
     checkpoint = core["checkpoint"]
     tasks = Uri(checkpoint["bucket"], f"{checkpoint['directory']}/progress/")
     for document, where in _documents(services, tasks):
-        failure = document.get("failure") or {}
-        log = (
-            failure.get("reason") or f"{document['bytes_done']} of {document['bytes_total']} bytes"
-        )
-        yield {"from": where, "state": document["state"], "log": log}
+        yield {"from": where, "state": document.get("state"), "log": _task_log(document)}
     workers = Uri(core["cell"]["bucket"], core["cell"]["workers"])
     for document, where in _documents(services, workers):
-        yield {"from": where, "state": document["state"], "log": document.get("log", "")}
+        yield {"from": where, "state": document.get("state"), "log": document.get("log", "")}
+
+
+def _task_log(document: dict[str, Any]) -> str:
+    failure = document.get("failure")
+    if failure:
+        return str(failure["reason"])
+    return f"{document.get('bytes_done', 0)} of {document.get('bytes_total', 0)} bytes"
 
 
 def _newest_core(services: Services, name: str) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def _newest_core(services: Services, name: str) -> dict[str, Any]:
 
 
 def _documents(services: Services, prefix: Uri) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what is there to read; what is deleted meanwhile has no more to say."""
     for item in services.objects.list(prefix):
-        data = services.objects.read(item.uri).data or b"{}"
-        yield json.loads(data), str(item.uri)
+        with suppress(NotFoundError):
+            yield services.objects.read_json(item.uri)[0], str(item.uri)

@@ -18,7 +18,7 @@ from saxflow.head import Head
 from saxflow.local.cloud import LocalCloud
 from saxflow.local.images import ImageRegistry
 from saxflow.manifest import parse
-from saxflow.names import head_object
+from saxflow.names import events_prefix, head_object
 from saxflow.pipeline.eventlog import announce
 from saxflow.pipeline.notification import Notification
 from saxflow.pipeline.services import Services
@@ -164,7 +164,7 @@ def say(services: Services) -> Callable[..., Event]:
         then = replace(services, clock=lambda: 1_800_000_000.0 + at)
         more = {"attempt": 1, "message": f"{name} was told", **more}
         announce(then, name, deployment=deployment, generation=generation, **more)
-        prefix = f"deployments/{deployment}/{generation}/events/"
+        prefix = events_prefix(deployment, generation)
         *_, last = services.objects.list(Uri(services.settings.control_bucket, prefix))
         return events.decode(services.objects.read(last.uri).data or b"")
 
