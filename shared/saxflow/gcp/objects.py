@@ -10,6 +10,7 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from saxflow.errors import CloudError, InputError, IntegrityError, NotFoundError
@@ -54,13 +55,14 @@ class Uri:
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as a listing or a read tells it; `data` is None in a listing."""
+    """An object as a listing or a read tells it; `data` is only in a read, `updated` in a listing."""
 
     uri: Uri
     generation: str
     size_bytes: int
     crc32c: str
     data: bytes | None = None
+    updated: datetime | None = None
 
 
 class Objects:
@@ -184,6 +186,7 @@ class Objects:
                     str(blob.generation),
                     int(blob.size or 0),
                     blob.crc32c or "",
+                    updated=blob.updated,
                 )
 
 

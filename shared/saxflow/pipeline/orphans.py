@@ -1,4 +1,4 @@
-"""Find what costs money and belongs to nobody: QueuedResources and Jobs with our label.
+"""Find what costs money and belongs to nobody: QueuedResources, Jobs and the files of cells.
 
 A resource is ours by its label and speaks through its id (`sf-<name>-<generation>-a<attempt>`). It
 is an orphan when no head refers to that attempt, it is older than a grace period (an Execution may
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from saxflow import catalog, names
 from saxflow.errors import CloudError, InputError
+from saxflow.gcp.objects import Stored, Uri
 from saxflow.gcp.translate import translated
 from saxflow.head import Attempt, Head
 from saxflow.pipeline.services import Services
@@ -28,9 +29,10 @@ _ENDED_JOBS = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "DELETION_IN_PROGRE
 
 
 def sweep_orphans(services: Services, heads: Iterable[Head]) -> list[str]:
-    """Delete orphaned QueuedResources and cancel orphaned Jobs; return a line for each."""
+    """Delete orphaned QueuedResources, Jobs and files of cells; return a line for each."""
     by_name = {head.name: head for head in heads}
-    return [*_sweep_tpus(services, by_name), *_sweep_jobs(services, by_name)]
+    sweeps = (_sweep_tpus, _sweep_jobs, _sweep_cells)
+    return [line for sweep in sweeps for line in sweep(services, by_name)]
 
 
 def delete_queued_resource(services: Services, name: str) -> None:
@@ -124,6 +126,24 @@ def _sweep_jobs(services: Services, heads: Mapping[str, Head]) -> list[str]:
             with translated("batch", f"delete {job.name}"):
                 services.batch.delete_job(name=job.name, timeout=CALL_TIMEOUT_SECONDS)
             done.append(f"{identifier}: orphaned Job deleted")
+    return done
+
+
+def _sweep_cells(services: Services, heads: Mapping[str, Head]) -> list[str]:
+    """Delete what cells left that nothing refers to and nobody has written to of late."""
+    found: dict[str, list[Stored]] = {}
+    for item in services.objects.list(Uri(services.settings.cells_bucket, "")):
+        attempt = "/".join(item.uri.name.split("/")[:2])
+        found.setdefault(attempt, []).append(item)
+    done: list[str] = []
+    for attempt, items in found.items():
+        identifier = "sf-" + attempt.replace("/", "-")
+        young = any(_is_young(services, item.updated) for item in items)
+        if young or not is_orphan(identifier, heads, now=services.clock()):
+            continue
+        for item in items:
+            services.objects.delete(item.uri)
+        done.append(f"{identifier}: {len(items)} files of its cell deleted")
     return done
 
 

@@ -6,10 +6,13 @@ same idempotent starts that a user's action would cause.
 
     what is found                                        what is done
     lifetime of what serves is over                      teardown, reason ttl
-    serving QueuedResource gone, suspended or failed     tpu.preempted, another attempt
+    lifetime of a failed attempt's TPU is over           delete
+    serving QueuedResource gone, suspended or failed     tpu.preempted, another attempt unless a
+                                                         newer generation is wanted
     wanted generation without outcome, lease, Execution  the same attempt, another Execution
-    buried deployment that still holds resources         teardown
-    labelled QueuedResource or Job nobody refers to      delete, cancel
+    buried deployment whose teardown did not end         teardown
+    labelled QueuedResource or Job nobody refers to      delete
+    files of a cell nobody refers to                     delete
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from saxflow.errors import CloudError, InputError, NotFoundError, SaxflowError
 from saxflow.gcp.objects import Uri
 from saxflow.gcp.translate import translated
-from saxflow.head import Attempt, Head
+from saxflow.head import Attempt, Head, Refusal, retry
 from saxflow.pipeline import accept, executions
 from saxflow.pipeline.eventlog import announce
 from saxflow.pipeline.heads import all_heads, change_head
@@ -31,6 +34,7 @@ from saxflow.pipeline.remove import tear_down
 from saxflow.pipeline.services import Services
 
 CALL_TIMEOUT_SECONDS = 30.0
+_CHANGED = Refusal("repeated", "the head changed meanwhile")
 LOST_STATES = frozenset({"FAILED", "SUSPENDING", "SUSPENDED", "DELETING"})
 
 
@@ -73,13 +77,22 @@ def _repair(services: Services, head: Head) -> list[str]:
         return []
     if not head.wanted:
         return _finish_teardown(services, head)
-    serving = head.serving
-    if serving and _expired(services, serving):
+    serving, kept = head.serving, head.candidate
+    if serving and _is_settled(head) and _expired(services, serving):
         tear_down(services, head.name, head.desired, reason="its lifetime (ttl) is over")
         return [f"{head.name}: lifetime is over, teardown started"]
-    if serving and serving.generation == head.desired and _is_lost(services, serving):
+    if kept and _is_settled(head) and _expired(services, kept):
+        return _delete_kept(services, head, kept)
+    if serving and _is_lost(services, serving):
         return _replace_lost(services, head, serving)
     return _revive(services, head)
+
+
+def _is_settled(head: Head) -> bool:
+    """Return whether the attempt that is wanted has ended."""
+    finished = head.finished
+    wanted = (head.desired, head.attempts)
+    return finished is not None and (finished.generation, finished.attempt) == wanted
 
 
 def _is_held(services: Services, head: Head) -> bool:
@@ -92,8 +105,6 @@ def _expired(services: Services, serving: Attempt) -> bool:
 
 
 def _finish_teardown(services: Services, head: Head) -> list[str]:
-    if head.serving is None and head.candidate is None:
-        return []
     started = tear_down(services, head.name, head.tombstone, reason="teardown did not finish")
     return [f"{head.name}: teardown started again"] if started else []
 
@@ -113,24 +124,48 @@ def _is_lost(services: Services, serving: Attempt) -> bool:
 
 
 def _replace_lost(services: Services, head: Head, serving: Attempt) -> list[str]:
+    """Give up what served; want another attempt, unless a newer generation is wanted anyway."""
     announce(
         services,
         "tpu.preempted",
         deployment=head.name,
         generation=serving.generation,
         attempt=serving.attempt,
-        message=f"{serving.queued_resource} in {serving.zone} is gone; another attempt starts",
+        message=f"{serving.queued_resource} in {serving.zone} is gone",
     )
-    _delete_lost(services, serving)
-    reference = accept.retry(services, head.name)
-    change_head(services, head.name, lambda current: replace(current, serving=None))
+    _delete_held(services, serving)
+    changed = change_head(services, head.name, lambda current: _without(current, serving))
+    if isinstance(changed, Refusal):
+        return [f"{head.name}: {changed.message}"]
+    if changed.attempts == head.attempts:
+        return [f"{head.name}: TPU of generation {serving.generation} lost"]
+    reference = accept.resume(services, changed)
     return [f"{head.name}: TPU lost, attempt {reference.attempt} started"]
 
 
-def _delete_lost(services: Services, serving: Attempt) -> None:
-    """Delete a dead QueuedResource, which eats quota until then, and its cell's files."""
-    delete_queued_resource(services, _resource(services, serving))
-    root = serving.more.get("cell_root")
+def _without(head: Head, lost: Attempt) -> Head | Refusal:
+    """Return the head after the loss of what served, in one step: a crash leaves none between."""
+    if head.serving is None or head.serving.queued_resource != lost.queued_resource:
+        return Refusal("superseded", f"{lost.queued_resource} does not serve any more")
+    freed = replace(head, serving=None)
+    return retry(freed, freed.desired) if lost.generation == freed.desired else freed
+
+
+def _delete_kept(services: Services, head: Head, kept: Attempt) -> list[str]:
+    """Delete the TPU that a failed attempt was told to keep."""
+    _delete_held(services, kept)
+    change_head(
+        services,
+        head.name,
+        lambda current: replace(current, candidate=None) if current == head else _CHANGED,
+    )
+    return [f"{head.name}: lifetime of {kept.queued_resource} is over, deleted"]
+
+
+def _delete_held(services: Services, attempt: Attempt) -> None:
+    """Delete a QueuedResource, which eats quota even when it is dead, and its cell's files."""
+    delete_queued_resource(services, _resource(services, attempt))
+    root = attempt.more.get("cell_root")
     if root:
         for item in services.objects.list(Uri(services.settings.cells_bucket, f"{root}/")):
             services.objects.delete(item.uri)
@@ -143,8 +178,7 @@ def _resource(services: Services, attempt: Attempt) -> str:
 
 def _revive(services: Services, head: Head) -> list[str]:
     """Start another Execution for a wanted attempt that ended without an outcome."""
-    finished = head.finished
-    if finished and (finished.generation, finished.attempt) == (head.desired, head.attempts):
+    if _is_settled(head):
         return []
     reference = find_plan(services, head.name, head.desired)
     if reference is None or reference.attempt != head.attempts:
