@@ -104,24 +104,7 @@ def ready(visit: Visit) -> Look:
 
 def publish(visit: Visit) -> Look:
     """Ask the admin server for the model; one that is published already is as good."""
-    publication = visit.publication
-    model = Model(
-        publication["model_id"],
-        publication["model_path"],
-        publication["checkpoint"],
-        int(publication["replicas"]),
-        publication["overrides"],
-    )
-    try:
-        visit.cell.publish(model, deadline_seconds=CALL_SECONDS)
-    except SaxError as error:
-        if error.code != "ALREADY_EXISTS":
-            return _refused(error)
-        if "being unpublished" in str(error):
-            return Look(reason=str(error))
-    except (DeadlineError, NotFoundError) as error:
-        return Look(reason=str(error))
-    return Look(done=True, reason=f"{model.model_id} is published from {model.checkpoint}")
+    return _ask(visit, _published)
 
 
 def status(visit: Visit) -> Look:
@@ -131,31 +114,12 @@ def status(visit: Visit) -> Look:
 
 def probe(visit: Visit) -> Look:
     """Ask the golden prompt; a text is the only proof of serving."""
-    smoke = visit.publication["smoke"]
-    tokens = min(PROBE_TOKENS, int(visit.publication["max_new_tokens"]))
-    options = {"temperature": 0.0, "per_example_max_decode_steps": float(tokens)}
-    model = visit.cell.model(visit.publication["model_id"])
-    try:
-        samples = model.generate(smoke["prompt"], options, deadline_seconds=PROBE_SECONDS)
-    except SaxError as error:
-        return Look(reason=str(error)) if error.code in _PENDING_CODES else _refused(error)
-    except (DeadlineError, NotFoundError) as error:
-        return Look(reason=str(error))
-    text = samples[0].text if samples else ""
-    return _judge(smoke, text)
+    return _ask(visit, _answered)
 
 
 def unpublish(visit: Visit) -> Look:
     """Have the admin server forget the model."""
-    model_id = visit.publication["model_id"]
-    try:
-        visit.cell.unpublish(model_id, deadline_seconds=CALL_SECONDS)
-    except SaxError as error:
-        if error.code != "NOT_FOUND":
-            return _refused(error)
-    except (DeadlineError, NotFoundError) as error:
-        return Look(reason=str(error))
-    return Look(done=True, reason=f"{model_id} is not published")
+    return _ask(visit, _forgotten)
 
 
 VERBS: Mapping[str, Callable[[Visit], Look]] = {
@@ -204,6 +168,44 @@ def _server_listed(visit: Visit) -> Look:
             return Look(done=True, reason=f"the admin server lists {stat.replicas} of {wanted[0]}")
     seen = ", ".join(f"{s.replicas} of {s.chip_type}/{s.chip_topology}" for s in stats) or "none"
     return Look(reason=f"no model server {wanted[0]}/{wanted[1]} has joined yet; seen: {seen}")
+
+
+def _published(visit: Visit) -> Look:
+    publication = visit.publication
+    model = Model(
+        publication["model_id"],
+        publication["model_path"],
+        publication["checkpoint"],
+        int(publication["replicas"]),
+        publication["overrides"],
+    )
+    try:
+        visit.cell.publish(model, deadline_seconds=CALL_SECONDS)
+    except SaxError as error:
+        if error.code != "ALREADY_EXISTS":
+            raise
+        if "being unpublished" in str(error):
+            return Look(reason=str(error))
+    return Look(done=True, reason=f"{model.model_id} is published from {model.checkpoint}")
+
+
+def _forgotten(visit: Visit) -> Look:
+    model_id = visit.publication["model_id"]
+    try:
+        visit.cell.unpublish(model_id, deadline_seconds=CALL_SECONDS)
+    except SaxError as error:
+        if error.code != "NOT_FOUND":
+            raise
+    return Look(done=True, reason=f"{model_id} is not published")
+
+
+def _answered(visit: Visit) -> Look:
+    smoke = visit.publication["smoke"]
+    tokens = min(PROBE_TOKENS, int(visit.publication["max_new_tokens"]))
+    options = {"temperature": 0.0, "per_example_max_decode_steps": float(tokens)}
+    model = visit.cell.model(visit.publication["model_id"])
+    samples = model.generate(smoke["prompt"], options, deadline_seconds=PROBE_SECONDS)
+    return _judge(smoke, samples[0].text if samples else "")
 
 
 def _loading(visit: Visit) -> Look:
