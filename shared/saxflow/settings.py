@@ -7,6 +7,7 @@ that differs between Google's cloud and the embedded one.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             f'{", ".join(missing)} not set; on a laptop run `eval "$(saxflow local env)"`,'
             " in the cloud set them on the function"
         )
-    location = env.get("SAXFLOW_LOCATION", "us-central1")
+    location = env.get("SAXFLOW_LOCATION") or "us-central1"
     return Settings(
         project=env["SAXFLOW_PROJECT"],
         location=location,
@@ -145,9 +146,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         control_bucket=env["SAXFLOW_CONTROL_BUCKET"],
         models_bucket=env["SAXFLOW_MODELS_BUCKET"],
         cells_bucket=env["SAXFLOW_CELLS_BUCKET"],
-        events_topic=env.get("SAXFLOW_EVENTS_TOPIC", "saxflow-events"),
-        deploy_workflow=env.get("SAXFLOW_DEPLOY_WORKFLOW", "deploy-model"),
-        teardown_workflow=env.get("SAXFLOW_TEARDOWN_WORKFLOW", "teardown-model"),
+        events_topic=env.get("SAXFLOW_EVENTS_TOPIC") or "saxflow-events",
+        deploy_workflow=env.get("SAXFLOW_DEPLOY_WORKFLOW") or "deploy-model",
+        teardown_workflow=env.get("SAXFLOW_TEARDOWN_WORKFLOW") or "teardown-model",
         commit_url=env.get("SAXFLOW_COMMIT_URL", ""),
         publish_url=env.get("SAXFLOW_PUBLISH_URL", ""),
         generate_url=env.get("SAXFLOW_GENERATE", ""),
@@ -167,7 +168,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         deadline_scale=_number(env, "SAXFLOW_DEADLINE_SCALE", 1.0),
         chip_hour_usd=_number(env, "SAXFLOW_CHIP_HOUR_USD", 1.2),
         allow_file_sources=env.get("SAXFLOW_ALLOW_FILE_SOURCES", "") == "1",
-        models_location=env.get("SAXFLOW_MODELS_LOCATION", location),
+        models_location=env.get("SAXFLOW_MODELS_LOCATION") or location,
         endpoints=load_endpoints(env),
     )
 
@@ -177,9 +178,12 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     if not text:
         return default
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}; it must be a number") from None
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ConfigurationError(f"{name} is {text!r}; it must be a number from 0")
+    return number
 
 
 @dataclass(frozen=True)
