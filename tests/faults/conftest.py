@@ -39,7 +39,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCloud]:
         tmp_path_factory.mktemp("cloud"),
         project=PROJECT,
         location=LOCATION,
-        images=images.registry(),
+        images=images.registry(tmp_path_factory.getbasetemp()),
     )
     running.start()
     yield running

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from pathlib import Path
 
 from saxflow import __version__, bundled
 from saxflow.local.images import ImageRegistry
@@ -26,13 +27,18 @@ ADMIN = reference("sax-admin-server")
 MODEL_SERVER = reference("sax-model-server")
 
 
-def registry() -> ImageRegistry:
-    """Return the image registry of the laptop."""
+def registry(data_dir: Path) -> ImageRegistry:
+    """Return the image registry of the laptop.
+
+    Args:
+        data_dir: of the embedded cloud; compiled programs are kept there for the next server.
+    """
     python = sys.executable
+    cache = f"--jax_cache_dir={data_dir / 'jax-cache'}"
     return ImageRegistry(
         {
             CONVERT: (python, str(bundled.path("batch_jobs/convert_checkpoint/main.py"))),
             ADMIN: (python, "-m", "saxflow.cell.containers", "admin"),
-            MODEL_SERVER: (python, "-m", "saxflow.cell.containers", "model-server"),
+            MODEL_SERVER: (python, "-m", "saxflow.cell.containers", "model-server", cache),
         }
     )

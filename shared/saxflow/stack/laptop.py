@@ -61,7 +61,7 @@ class Laptop:
 
     def __init__(self, data_dir: Path) -> None:
         self.cloud = LocalCloud(
-            data_dir, project=PROJECT, location=LOCATION, images=images.registry()
+            data_dir, project=PROJECT, location=LOCATION, images=images.registry(data_dir)
         )
         self.environ: dict[str, str] = {}
         self.functions: dict[str, str] = {}
