@@ -34,6 +34,7 @@ json_option = click.option(
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; the outermost loop of the command line."""
+    as_json = "--json" in arguments
     try:
         result = command.main(args=list(arguments), prog_name="saxflow", standalone_mode=False)
     except click.exceptions.Abort:
@@ -41,16 +42,18 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
+        if as_json:
+            print_json({"error": error.format_message(), "exit_code": error.exit_code})
         return error.exit_code
     except SaxflowError as error:
-        report(error, as_json="--json" in arguments)
+        report(error, as_json=as_json)
         return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    except OSError as error:
+        report(
+            SaxflowError(f"{error.filename or 'a system call'}: {error.strerror or error}"),
+            as_json=as_json,
+        )
+        return SaxflowError.exit_code
     return result if isinstance(result, int) else 0
 
 
