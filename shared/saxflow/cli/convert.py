@@ -109,6 +109,8 @@ def _run(work: Conversion) -> Outcome:
 
 
 def _show(work: Conversion, outcome: Outcome, seconds: float, *, as_json: bool) -> None:
+    from rich.filesize import decimal
+
     from saxflow.conversion.task import peak_rss_bytes
     from saxflow.layout import pax_variables
 
@@ -134,8 +136,8 @@ def _show(work: Conversion, outcome: Outcome, seconds: float, *, as_json: bool) 
     else:
         rest = "" if outcome.complete else "; not committed: other Tasks have not ended"
         click.echo(
-            f"{outcome.checkpoint}: {variables} variables, {written / 1e9:.2f} GB in"
-            f" {seconds:.1f} s ({written / max(seconds, 1e-9) / 1e9:.2f} GB/s),"
+            f"{outcome.checkpoint}: {variables} variables, {decimal(written)} in"
+            f" {seconds:.1f} s ({decimal(int(written / max(seconds, 1e-9)))}/s),"
             f" peak memory {peak / 2**20:.0f} MiB{rest}"
         )
 

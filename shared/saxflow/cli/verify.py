@@ -17,6 +17,8 @@ SHOWN = 20
 @json_option
 def verify(dst: str, *, as_json: bool) -> int:
     """Verify the checkpoint in DST (or its step directory), local or gs://."""
+    from rich.filesize import decimal
+
     with extra("convert"):
         from saxflow.conversion import verify as verification
 
@@ -41,6 +43,6 @@ def verify(dst: str, *, as_json: bool) -> int:
     state = "is sound" if verdict.ok else f"has {len(verdict.problems)} problems"
     click.echo(
         f"{verdict.checkpoint} {state}: {verdict.variables} variables, {verdict.chunks} chunks,"
-        f" {verdict.bytes / 1e9:.2f} GB read"
+        f" {decimal(verdict.bytes)} read"
     )
     return 0 if verdict.ok else 1

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+from rich.filesize import decimal
+
 from saxflow import layout
 from saxflow.conversion.convert import Conversion
 from saxflow.conversion.engine import MAX_BLOCK_BYTES, share_memory
@@ -75,8 +77,7 @@ class Estimate:
             f"fingerprint  {self.fingerprint}",
             f"checkpoint   {self.variables} variables, {self.chunks} chunks of at most"
             f" {self.largest_chunk_bytes / 2**20:.1f} MiB for {self.mesh} chips, {self.dtype}",
-            f"bytes        {self.bytes_read / 1e9:.2f} GB read, {self.bytes_written / 1e9:.2f} GB"
-            " written",
+            f"bytes        {decimal(self.bytes_read)} read, {decimal(self.bytes_written)} written",
             f"memory       about {self.memory_bytes / 2**20:.0f} MiB",
             f"Tasks        {self.tasks} in a deployment",
             f"time         about {self.seconds:.0f} s on this machine alone",
