@@ -41,6 +41,7 @@ from saxflow.events import Event
 from saxflow.gcp import clients
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.head import Head
+from saxflow.local.clock import RealClock
 from saxflow.local.cloud import LocalCloud
 from saxflow.local.faults import Fault, parse_action
 from saxflow.local.http import Dropped, HttpServer, Request, Response, json_response
@@ -64,6 +65,8 @@ ZONES = ("us-central1-a", "us-east5-c")
 GOLDEN_ANSWER = " It shows ships where the land is."
 JOURNEY_SECONDS = 180.0
 STUCK_SECONDS = 1.0
+STALL_SECONDS = 4.0
+LONGEST_SLEEP_SECONDS = 0.1
 INTERVALS = {
     "SAXFLOW_POLL_SECONDS": "0.1",
     "SAXFLOW_PROGRESS_SECONDS": "0.3",
@@ -74,6 +77,14 @@ INTERVALS = {
 _CASE = re.compile(r"case-\d{4}")
 _NUMBERS = re.compile(r"\b(sf-case-N|case-N/)[0-9a-z-]*-a\d+|\d{10,}")
 _EVENT = re.compile(r'key: "event_type"\s*value: "([a-z.]+)"')
+
+
+class ImpatientClock(RealClock):
+    """Cuts every sleep short, above all the pauses between a Workflow's retries."""
+
+    def sleep(self, seconds: float, cancel: threading.Event | None = None) -> bool:
+        """Wait, but not for long."""
+        return super().sleep(min(seconds, LONGEST_SLEEP_SECONDS), cancel)
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +139,7 @@ class Chaos:
         if not same or not wanted.nth <= point.nth < wanted.nth + times:
             return None
         self.struck.add(name)
-        return parse_action(action, stall_seconds=0.5)
+        return parse_action(action, stall_seconds=STALL_SECONDS)
 
 
 def _subject(service: str, text: str) -> str:
@@ -327,6 +338,13 @@ class World:
         _certainly(lambda: accepting.accept(services or self.services, event))
         return event.generation
 
+    def hasty(self, lease_seconds: float | None) -> Services:
+        """Return services whose plans have this lease."""
+        if lease_seconds is None:
+            return self.services
+        settings = replace(self.services.settings, lease_seconds=lease_seconds)
+        return replace(self.services, settings=settings)
+
     def remove(self, name: str, generation: str) -> None:
         """Delete a manifest and deliver its event until it is taken."""
         uri = Uri(self.services.settings.manifests_bucket, f"{name}.yaml")
@@ -452,12 +470,12 @@ class World:
             watch,
         )
 
-    def journey(self, name: str) -> Outcome:
+    def journey(self, name: str, *, lease_seconds: float | None = None) -> Outcome:
         """Deploy, look, delete, look; whatever Chaos holds in store for this name."""
         began = time.monotonic()
         generation, problems, end, revived = "", [], "stuck", 0
         try:
-            generation = self.drop(name)
+            generation = self.drop(name, services=self.hasty(lease_seconds))
             revived = self.deployed(name, generation)
             head = self.head(name)
             end = head.finished.outcome if head and head.finished else "nothing"
@@ -573,6 +591,8 @@ class Functions:
         fault = self._chaos.take("functions", method, lambda: json.dumps(body))
         if fault and fault.kind == "return":
             return json_response(fault.status, {"error": {"message": "scripted"}})
+        if fault and fault.kind == "stall":
+            threading.Event().wait(fault.stall_seconds)
         if fault and fault.kind != "lost":
             raise Dropped(reset=True)
         if request.path == "/commit":
@@ -622,7 +642,9 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Generat
             images.MODEL_SERVER: ("true",),
         }
     )
-    cloud = LocalCloud(data, project=PROJECT, location=LOCATION, images=registry)
+    cloud = LocalCloud(
+        data, project=PROJECT, location=LOCATION, images=registry, clock=ImpatientClock()
+    )
     patch.setattr(cloud.faults, "take", chaos.take)
     functions = Functions(chaos)
     functions.server.start()

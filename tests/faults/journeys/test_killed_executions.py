@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,8 +35,7 @@ EVERY = int(os.environ.get("SAXFLOW_KILL_STRIDE", "17"))
 @pytest.fixture
 def hasty(world: Any) -> Services:
     """Return services whose plans have a short lease."""
-    settings = replace(world.services.settings, lease_seconds=LEASE_SECONDS)
-    return replace(world.services, settings=settings)
+    return world.hasty(LEASE_SECONDS)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
