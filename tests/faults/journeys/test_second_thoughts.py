@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from saxflow.gcp.objects import Uri
 from saxflow.pipeline import accept, executions
 from saxflow.pipeline.plans import find_plan
 
@@ -224,3 +225,16 @@ def test_a_service_that_fails_longer_than_a_workflow_is_patient(world: Any) -> N
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         ends = dict(zip(STORMS, pool.map(run, STORMS), strict=True))
     assert {like: end for like, end in ends.items() if end not in (["serving"], ["failed"])} == {}
+
+
+def test_files_of_a_cell_that_nobody_refers_to_are_swept(world: Any) -> None:
+    name = world.name()
+    generation = deploy(world, name)
+    stray = Uri("saxflow-cells", f"{name}/1-a1/workers/0.json")
+    world.services.objects.write(stray, b"{}", if_generation=None)
+    world.reconcile()
+    assert stray.name in world.names("saxflow-cells", f"{name}/")
+    world.reconcile(later=PAST_GRACE)
+    assert stray.name not in world.names("saxflow-cells", f"{name}/")
+    assert world.check(name, generation) == []
+    bury(world, name, generation)
