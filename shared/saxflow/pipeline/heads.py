@@ -52,12 +52,18 @@ def change_head(
     raise BusyError(f"the head of {name} changed {CONTENTION_LIMIT} times while it was written")
 
 
-def all_heads(services: Services) -> Iterator[Head]:
-    """Yield the head of every deployment that ever was, in name order."""
+def head_names(services: Services) -> Iterator[str]:
+    """Yield the name of every deployment that has a head, in name order."""
     prefix = Uri(services.settings.control_bucket, "deployments/")
     for stored in services.objects.list(prefix):
         parts = stored.uri.name.split("/")
         if len(parts) == 3 and parts[2] == "head.json":
-            found = read_head(services, parts[1])
-            if found:
-                yield found[0]
+            yield parts[1]
+
+
+def all_heads(services: Services) -> Iterator[Head]:
+    """Yield the head of every deployment that ever was, in name order."""
+    for name in head_names(services):
+        found = read_head(services, name)
+        if found:
+            yield found[0]

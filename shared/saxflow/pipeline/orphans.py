@@ -7,7 +7,7 @@ just have created it), and no live lease is held for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
@@ -28,11 +28,14 @@ LABEL = ("managed-by", "saxflow")
 _ENDED_JOBS = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "DELETION_IN_PROGRESS"})
 
 
-def sweep_orphans(services: Services, heads: Iterable[Head]) -> list[str]:
+Heads = Mapping[str, Head | None]
+"""Name -> head; None where there is one that could not be read, so that nothing of it is touched."""
+
+
+def sweep_orphans(services: Services, heads: Heads) -> list[str]:
     """Delete orphaned QueuedResources, Jobs and files of cells; return a line for each."""
-    by_name = {head.name: head for head in heads}
     sweeps = (_sweep_tpus, _sweep_jobs, _sweep_cells)
-    return [line for sweep in sweeps for line in sweep(services, by_name)]
+    return [line for sweep in sweeps for line in sweep(services, heads)]
 
 
 def delete_queued_resource(services: Services, name: str) -> None:
@@ -47,15 +50,17 @@ def delete_queued_resource(services: Services, name: str) -> None:
             raise
 
 
-def is_orphan(identifier: str, heads: Mapping[str, Head], *, now: float) -> bool:
+def is_orphan(identifier: str, heads: Heads, *, now: float) -> bool:
     """Return whether nothing refers to the attempt that an id of ours names."""
     try:
         name, generation, attempt = names.parse_deployment_id(identifier)
     except InputError:
         return False
-    head = heads.get(name)
-    if head is None:
+    if name not in heads:
         return True
+    head = heads[name]
+    if head is None:
+        return False
     if head.lease and head.lease.until > now:
         return False
     wanted = (head.desired, head.attempts) == (generation, attempt) and not _finished(
@@ -78,7 +83,7 @@ def _refers(holder: Attempt | None, identifier: str) -> bool:
     return holder is not None and holder.queued_resource == identifier
 
 
-def _sweep_tpus(services: Services, heads: Mapping[str, Head]) -> list[str]:
+def _sweep_tpus(services: Services, heads: Heads) -> list[str]:
     done: list[str] = []
     for zone in catalog.V5E_ZONES:
         parent = f"projects/{services.settings.project}/locations/{zone}"
@@ -109,7 +114,7 @@ def _queued_resources(services: Services, parent: str) -> list[tpu_v2.QueuedReso
         raise
 
 
-def _sweep_jobs(services: Services, heads: Mapping[str, Head]) -> list[str]:
+def _sweep_jobs(services: Services, heads: Heads) -> list[str]:
     settings = services.settings
     parent = f"projects/{settings.project}/locations/{settings.location}"
     with translated("batch", f"list Jobs of {parent}"):
@@ -129,7 +134,7 @@ def _sweep_jobs(services: Services, heads: Mapping[str, Head]) -> list[str]:
     return done
 
 
-def _sweep_cells(services: Services, heads: Mapping[str, Head]) -> list[str]:
+def _sweep_cells(services: Services, heads: Heads) -> list[str]:
     """Delete what cells left that nothing refers to and nobody has written to of late."""
     found: dict[str, list[Stored]] = {}
     for item in services.objects.list(Uri(services.settings.cells_bucket, "")):

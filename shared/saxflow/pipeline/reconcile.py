@@ -26,7 +26,7 @@ from saxflow.gcp.translate import translated
 from saxflow.head import Attempt, Head, Refusal, retry
 from saxflow.pipeline import accept, executions
 from saxflow.pipeline.eventlog import announce
-from saxflow.pipeline.heads import all_heads, change_head
+from saxflow.pipeline.heads import change_head, head_names, read_head
 from saxflow.pipeline.logs import log
 from saxflow.pipeline.orphans import delete_queued_resource, sweep_orphans
 from saxflow.pipeline.plans import find_plan
@@ -53,9 +53,10 @@ class Report:
 def reconcile(services: Services) -> Report:
     """Make one pass over all deployments; trouble with one does not stop the others."""
     report = Report()
-    heads = list(all_heads(services))
-    for head in heads:
-        _guarded(report, head.name, lambda head=head: _repair(services, head))
+    heads: dict[str, Head | None] = {}
+    for name in head_names(services):
+        heads[name] = None
+        _guarded(report, name, lambda name=name: _look(services, name, heads))
     _guarded(report, "orphans", lambda: sweep_orphans(services, heads))
     return report
 
@@ -70,6 +71,15 @@ def _guarded(report: Report, what: str, act: Callable[[], list[str]]) -> None:
     for line in done:
         log("INFO", f"reconcile {line}")
     report.repaired += done
+
+
+def _look(services: Services, name: str, heads: dict[str, Head | None]) -> list[str]:
+    """Read a head, remember it for the sweep, and repair what it tells."""
+    found = read_head(services, name)
+    if found is None:
+        return []
+    heads[name] = found[0]
+    return _repair(services, found[0])
 
 
 def _repair(services: Services, head: Head) -> list[str]:

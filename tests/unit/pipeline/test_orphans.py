@@ -44,5 +44,9 @@ def test_nothing_is_an_orphan_while_somebody_acts() -> None:
     assert orphan(head, now=102.0)
 
 
+def test_a_head_that_cannot_be_read_keeps_what_it_may_hold() -> None:
+    assert not is_orphan(ID, {"llama": None}, now=100.0)
+
+
 def test_a_foreign_id_is_left_alone() -> None:
     assert not orphan(None, "somebody-elses-tpu")
