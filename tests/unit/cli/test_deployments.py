@@ -1,0 +1,233 @@
+"""`deploy status watch events logs retry delete` by name, with documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saxflow import head as heads
+from saxflow.cli import app
+from saxflow.cli.console import run
+from saxflow.cli.deployments import WATCH_EXIT_CODES
+from saxflow.events import STREAM_ENDS, TYPES
+from saxflow.gcp import clients
+from saxflow.gcp.objects import Uri
+from saxflow.head import Head, Source
+from saxflow.local.cloud import LocalCloud
+from saxflow.local.images import ImageRegistry
+from saxflow.pipeline.eventlog import announce
+from saxflow.pipeline.heads import change_head, read_head
+from saxflow.pipeline.services import Services, services
+from saxflow.stack import provision
+
+MANIFEST = "apiVersion: saxflow/v1\nname: tiny\nweights: {source: gs://models/llama}\n"
+Answer = Callable[..., tuple[int, list[Any], str]]
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Return the environment of an installation on an embedded cloud."""
+    cloud = LocalCloud(
+        tmp_path_factory.mktemp("cloud"),
+        project="proj",
+        location="us-central1",
+        images=ImageRegistry({}),
+    )
+    cloud.start()
+    buckets = {
+        f"SAXFLOW_{n.upper()}_BUCKET": n for n in ("manifests", "control", "models", "cells")
+    }
+    yield {
+        **cloud.environ(),
+        **buckets,
+        "SAXFLOW_PROJECT": "proj",
+        "SAXFLOW_GENERATE": "http://generate",
+    }
+    cloud.stop()
+
+
+@pytest.fixture
+def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """Let this process be on that installation."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    services.cache_clear()
+    found = services()
+    buckets = [value for name, value in environ.items() if name.endswith("_BUCKET")]
+    provision.ensure_buckets(found.settings.endpoints, "proj", buckets, "us-central1")
+    provision.ensure_topic(found.settings.endpoints, "proj", found.settings.events_topic)
+    yield found
+    client = clients.storage_client("proj", found.settings.endpoints)
+    for bucket in buckets:
+        for blob in client.list_blobs(bucket):
+            blob.delete()
+    client.close()
+    services.cache_clear()
+
+
+@pytest.fixture
+def answer(here: Services, capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Return a function that runs a command: its exit code, JSON lines of stdout, and stderr."""
+
+    def call(*arguments: str) -> tuple[int, list[Any], str]:
+        code = run(app, [*arguments, "--json"])
+        out, err = capsys.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    return call
+
+
+def say(here: Services, name: str, at: float = 0.0, **more: Any) -> None:
+    then = replace(here, clock=lambda: 1_800_000_000.0 + at)
+    more = {"attempt": 1, "message": "as told", "generation": "1000", **more}
+    announce(then, name, deployment="tiny", **more)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+def test_every_end_of_a_watch_has_its_code() -> None:
+    assert {TYPES[name].state for name in STREAM_ENDS} == set(WATCH_EXIT_CODES)
+
+
+def test_deploy_uploads_the_manifest_as_it_is(
+    here: Services, answer: Answer, manifest: Path
+) -> None:
+    code, (said,), err = answer("deploy", str(manifest))
+    stored = here.objects.read(Uri("manifests", "tiny.yaml"))
+    assert code == 0
+    assert said == {
+        "deployment": "tiny",
+        "generation": stored.generation,
+        "manifest": "gs://manifests/tiny.yaml",
+    }
+    assert stored.data == MANIFEST.encode()
+    assert "is uploaded, generation" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "said"),
+    [
+        ("tiny.yaml", "name: tiny\n", 3, "apiVersion"),
+        ("other.yaml", MANIFEST, 3, "differs from the file's name"),
+        ("tiny", MANIFEST, 3, "name a manifest .yaml, .yml, .json"),
+        ("huge.yaml", "#" * 70_000, 3, "65536"),
+        ("missing.yaml", None, 4, "does not exist"),
+    ],
+)
+def test_what_would_be_rejected_is_not_uploaded(
+    here: Services,
+    answer: Answer,
+    tmp_path: Path,
+    name: str,
+    content: str | None,
+    code: int,
+    said: str,
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    found, (body,), _ = answer("deploy", str(path))
+    assert (found, body["exit_code"]) == (code, code)
+    assert said in body["error"]
+    assert list(here.objects.list(Uri("manifests", ""))) == []
+
+
+def test_waiting_in_vain_is_a_timeout(answer: Answer, manifest: Path) -> None:
+    code, (body,), _ = answer("deploy", str(manifest), "--wait", "--timeout", "0.05")
+    assert code == 5
+    assert body["error"] == "tiny was still unknown after 0.05 s"
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        (["manifest.accepted", "model.serving"], 0),
+        (["manifest.accepted", "deployment.failed"], 1),
+        (["manifest.accepted", "deployment.superseded"], 1),
+        (["manifest.rejected"], 3),
+        (["model.serving", "deployment.deleting", "deployment.deleted"], 4),
+    ],
+)
+def test_watch_prints_every_event_and_answers_how_it_ended(
+    here: Services, answer: Answer, told: list[str], code: int
+) -> None:
+    for at, name in enumerate(told):
+        say(here, name, at)
+    found, lines, _ = answer("watch", "tiny")
+    assert found == code
+    assert [line["type"].rsplit("deployment.", 1)[-1] for line in lines[: len(told)]] == [
+        name.removeprefix("deployment.") for name in told
+    ]
+
+
+def test_a_watch_goes_on_after_an_earlier_attempts_end(here: Services, answer: Answer) -> None:
+    say(here, "model.serving")
+    say(here, "tpu.preempted", 1)
+    began = time.monotonic()
+    code, lines, _ = answer("watch", "tiny", "--timeout", "0.05")
+    assert code == 5
+    assert time.monotonic() - began >= 0.05
+    assert lines[-1]["error"] == "tiny was still preempted after 0.05 s"
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "events", "logs", "retry", "delete"])
+def test_a_deployment_that_never_was_is_not_found(answer: Answer, command: str) -> None:
+    code, (body,), _ = answer(command, "nobody")
+    assert code == 4
+    assert "'nobody'" in body["error"]
+
+
+def test_status_of_one_and_of_all(
+    here: Services, answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert answer("status")[1] == [{"deployments": []}]
+    say(here, "manifest.accepted")
+    code, (found,), _ = answer("status", "tiny")
+    assert (code, found["state"], found["deployment"]) == (0, "accepted", "tiny")
+    assert answer("status")[1] == [{"deployments": [found]}]
+    assert run(app, ["status", "tiny"]) == 0
+    assert "state       accepted since " in capsys.readouterr().out
+    assert run(app, ["status"]) == 0
+    assert capsys.readouterr().out.split()[:4] == ["tiny", "accepted", "0.00", "USD/h"]
+
+
+def test_events_are_those_of_the_newest_generation(
+    here: Services, answer: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(here, "deployment.failed", generation="999")
+    say(here, "manifest.accepted")
+    _, lines, _ = answer("events", "tiny")
+    assert [line["id"] for line in lines] == ["tiny/1000/1/manifest.accepted"]
+    assert run(app, ["events", "tiny"]) == 0
+    assert capsys.readouterr().out.split() == [lines[0]["time"], "manifest.accepted", "as", "told"]
+
+
+def test_logs_need_a_plan(here: Services, answer: Answer) -> None:
+    say(here, "manifest.rejected")
+    code, (body,), _ = answer("logs", "tiny")
+    assert code == 4
+    assert "no plan" in body["error"]
+
+
+def test_delete_removes_the_manifest_and_only_it(here: Services, answer: Answer) -> None:
+    uri = Uri("manifests", "tiny.yaml")
+    generation = here.objects.write(uri, MANIFEST.encode(), if_generation="0") or ""
+    source = Source(uri.bucket, uri.name)
+    change_head(here, "tiny", lambda head: heads.desire(head, generation, source))
+    assert answer("delete", "tiny")[:2] == (0, [{"deployment": "tiny", "deleted": True}])
+    assert here.objects.stat(uri) is None
+    assert answer("delete", "tiny")[:2] == (0, [{"deployment": "tiny", "deleted": False}])
+    found = read_head(here, "tiny")
+    assert found
+    assert found[0] == Head("tiny", source=source, desired=generation, attempts=1)

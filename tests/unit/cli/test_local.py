@@ -1,0 +1,59 @@
+"""`saxflow local` where nothing runs; a running one is tests/unit/stack/test_daemon.py's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from saxflow.cli import app
+from saxflow.cli.console import run
+from saxflow.stack.daemon import exclusive
+
+ENVIRON = {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", "SAXFLOW_X": "two words"}
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """Return a data directory whose file says that a cloud serves it."""
+    (tmp_path / "local.json").write_text(json.dumps({"pid": 1, "environ": ENVIRON}))
+    return tmp_path
+
+
+def local(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = run(app, ["local", *arguments])
+    return code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_nothing_runs(
+    tmp_path: Path, served: Path, stale: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--data-dir", str(served if stale else tmp_path / "none"))
+    code, out = local(capsys, "status", *where, "--json")
+    assert (code, json.loads(out)["running"], json.loads(out)["pid"]) == (0, False, None)
+    assert "start it with: saxflow local up" in local(capsys, "status", *where)[1]
+    code, out = local(capsys, "down", *where, "--json")
+    assert (code, json.loads(out)["stopped_pid"]) == (0, None)
+    assert "nothing runs" in local(capsys, "down", *where)[1]
+    code, out = local(capsys, "env", *where, "--json")
+    assert (code, json.loads(out)["exit_code"]) == (4, 4)
+
+
+def test_what_runs_is_told_for_people_scripts_and_shells(
+    served: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--data-dir", str(served))
+    with exclusive(served):
+        assert json.loads(local(capsys, "env", *where, "--json")[1]) == ENVIRON
+        assert local(capsys, "env", *where)[1].splitlines() == [
+            "export STORAGE_EMULATOR_HOST=http://127.0.0.1:1",
+            "export SAXFLOW_X='two words'",
+        ]
+        status = json.loads(local(capsys, "status", *where, "--json")[1])
+        assert (status["running"], status["pid"], status["environ"]) == (True, 1, ENVIRON)
+        assert "running, pid 1" in local(capsys, "status", *where)[1]
+        code, out = local(capsys, "up", *where, "--json")
+        assert code == 1
+        assert "pid 1 serves" in json.loads(out)["error"]
