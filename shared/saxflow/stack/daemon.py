@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +37,25 @@ class Running:
 
 
 def find(data_dir: Path) -> Running | None:
-    """Return the embedded cloud that serves a data directory, None when none does."""
+    """Return the embedded cloud that serves a data directory, None when none does.
+
+    Raises:
+        ConfigurationError: one does, and its file is damaged.
+    """
+    path = data_dir / "local.json"
     try:
-        state = json.loads((data_dir / "local.json").read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ConfigurationError(f"{data_dir / 'local.json'} is not JSON: {error}") from error
     if not _is_locked(data_dir):
         return None
-    return Running(int(state["pid"]), dict(state["environ"]))
+    try:
+        state = json.loads(text)
+        return Running(int(state["pid"]), dict(state["environ"]))
+    except (ValueError, TypeError, LookupError) as error:
+        raise ConfigurationError(
+            f"{path} does not say which process serves ({error!r}); stop that process, delete it"
+        ) from error
 
 
 def require(data_dir: Path) -> Running:
@@ -77,6 +86,9 @@ def start(data_dir: Path) -> Running:
             f"pid {running.pid} serves {data_dir} already; stop it with: saxflow local down"
         )
     data_dir.mkdir(parents=True, exist_ok=True)
+    # A stale file would have every look below try the lock that the child is about to take.
+    with suppress(BusyError), exclusive(data_dir):
+        (data_dir / "local.json").unlink(missing_ok=True)
     log_path = data_dir / "local.log"
     command = [sys.executable, "-m", "saxflow.cli", "local", "up", "--foreground"]
     with log_path.open("wb") as log:
@@ -96,7 +108,8 @@ def start(data_dir: Path) -> Running:
             child.returncode = 0  # it outlives this process on purpose
             return running
         time.sleep(POLL_SECONDS)
-    os.kill(child.pid, signal.SIGTERM)
+    child.terminate()
+    child.wait()
     raise DeadlineError(
         f"the embedded cloud was not ready in {START_SECONDS:.0f} s:\n{_tail(log_path)}"
     )
@@ -126,20 +139,24 @@ def run(data_dir: Path) -> None:
     Raises:
         BusyError: another process serves this data directory.
     """
-    from saxflow.stack.laptop import Laptop
-
     data_dir.mkdir(parents=True, exist_ok=True)
     data_dir = data_dir.resolve()
+    with exclusive(data_dir):
+        _serve(data_dir)
+
+
+def _serve(data_dir: Path) -> None:
+    from saxflow.stack.laptop import Laptop
+
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with exclusive(data_dir), Laptop(data_dir) as laptop:
+    with Laptop(data_dir) as laptop:
         state = data_dir / "local.json"
         fresh = state.with_suffix(".new")
         fresh.write_text(json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
         fresh.replace(state)
-        while not stopped.wait(SIGNAL_SECONDS):
-            pass  # a signal between two waits would never wake an endless one
+        stopped.wait()
         state.unlink()
 
 

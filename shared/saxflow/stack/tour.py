@@ -114,5 +114,5 @@ class Tour:
             )
         try:
             return str(reply.json()[0][0])
-        except (json.JSONDecodeError, LookupError) as error:
+        except (json.JSONDecodeError, LookupError, TypeError) as error:
             raise ProtocolError(f"POST {url} answered {reply.text!r}") from error

@@ -1,0 +1,39 @@
+"""A laptop's installation is whole once its context is entered, and gone after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from saxflow.gcp import clients
+from saxflow.settings import load_settings
+from saxflow.stack.laptop import BUCKETS, CALLED, CALLING, LOCATION, PROJECT, WORKFLOWS, Laptop
+
+
+def test_everything_of_a_deployment_is_there(tmp_path: Path) -> None:
+    with Laptop(tmp_path) as laptop:
+        settings = load_settings(laptop.environ)
+        assert set(laptop.functions) == {"generate", *CALLED, *CALLING}
+        assert settings.generate_url == laptop.functions["generate"]
+        assert settings.commit_url == laptop.functions["commit-checkpoint"]
+        assert all(url.startswith("http://127.0.0.1:") for url in laptop.functions.values())
+        storage = clients.storage_client(PROJECT, settings.endpoints)
+        assert {bucket.name for bucket in storage.list_buckets()} == set(BUCKETS.values())
+        storage.close()
+        workflows = clients.workflows_client(settings.endpoints)
+        listed = workflows.list_workflows(parent=f"projects/{PROJECT}/locations/{LOCATION}")
+        assert {each.name.rsplit("/", 1)[1] for each in listed} == set(WORKFLOWS)
+        workflows.transport.close()
+        report = requests.post(laptop.functions["reconcile"], json={}, timeout=30)
+        assert report.json() == {"repaired": [], "failed": []}
+        url = laptop.functions["generate"]
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=5)
+
+
+def test_a_directory_without_room_for_it_stops_what_was_started(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    with pytest.raises(OSError, match="logs"), Laptop(tmp_path):
+        pass
