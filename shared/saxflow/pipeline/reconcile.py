@@ -121,8 +121,7 @@ def _finish_teardown(services: Services, head: Head) -> list[str]:
 
 def _is_lost(services: Services, serving: Attempt) -> bool:
     """Return whether the TPU of an attempt is gone for good; trouble in asking is no answer."""
-    project = services.settings.project
-    name = f"projects/{project}/locations/{serving.zone}/queuedResources/{serving.queued_resource}"
+    name = _resource(services, serving)
     try:
         with translated("tpu", f"get {name}"):
             found = services.tpu.get_queued_resource(name=name, timeout=CALL_TIMEOUT_SECONDS)

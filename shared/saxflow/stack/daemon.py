@@ -156,7 +156,8 @@ def _serve(data_dir: Path) -> None:
         fresh = state.with_suffix(".new")
         fresh.write_text(json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
         fresh.replace(state)
-        stopped.wait()
+        while not stopped.wait(SIGNAL_SECONDS):
+            pass  # a signal between two waits would never wake an endless one
         state.unlink()
 
 
