@@ -404,11 +404,9 @@ class World:
 
     def running(self, name: str) -> list[str]:
         """Return the Executions of a deployment that have not ended."""
-        return [
-            execution.name
-            for execution in list(self.cloud.executions._shelf.known.values())
-            if execution.labels["deployment"] == name and execution.state.name == "ACTIVE"
-        ]
+        shelf = self.cloud.executions._shelf
+        alive = [shelf.known[each] for each in list(shelf.live)]
+        return [each.name for each in alive if each.labels["deployment"] == name]
 
     def kill(self, name: str) -> None:
         """Cancel every Execution of a deployment."""

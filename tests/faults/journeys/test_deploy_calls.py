@@ -16,7 +16,7 @@ ACTIONS = ("return-503", "execute-and-timeout", "return-reset-connection")
 SAMPLE = int(os.environ.get("SAXFLOW_FAULT_CASES", "25"))
 """How many cases to run; 0 runs all."""
 
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 8
 
 
 def points_of(world: Any) -> list[Any]:
