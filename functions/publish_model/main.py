@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import flask
 import functions_framework
-from saxflow.pipeline.publish import act
 
+from saxflow.pipeline.publish import act
 from saxflow.pipeline.requests import Answer, answer
 
 
