@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from saxflow.checkpoint.directory import open_directory
@@ -33,6 +34,8 @@ def killed_after(seconds: float, src: str, dst: str) -> bool:
         try:
             attempt(src, dst)
             status = 0
+        except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
+            traceback.print_exc()
         finally:
             os._exit(status)
     timer = threading.Timer(seconds, os.kill, (child, signal.SIGKILL))

@@ -89,6 +89,7 @@ def test_stop_during_the_pause_keeps_it_stopped(machine, lines):
 def test_restart_starts_what_is_stopped(machine, lines):
     systemctl, log = machine()
     systemctl(["restart", "x"], "")
+    lines(log, 1)
     systemctl(["restart", "x"], "")
     assert lines(log, 2) == ["b c", "b c"]
 
