@@ -21,6 +21,7 @@ def ensure_buckets(
     for bucket in buckets:
         with _existing_is_fine(), translated("storage", f"create bucket {bucket}"):
             client.create_bucket(bucket, location=location, timeout=CALL_TIMEOUT_SECONDS)
+    client.close()
 
 
 def ensure_topic(endpoints: Endpoints, project: str, topic: str) -> None:
