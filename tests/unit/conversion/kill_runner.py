@@ -49,15 +49,19 @@ def killed_after(seconds: float, src: str, dst: str) -> bool:
 
 def finished(dst: Path) -> dict[str, int]:
     """Return the modification time of every chunk that the journal calls finished."""
-    step = dst / ".partial/checkpoint_00000000"
     names = read_journals(dst / ".partial/tasks")
-    return {name: (step / name).stat().st_mtime_ns for name in names}
+    return {name: (step_of(dst) / name).stat().st_mtime_ns for name in names}
 
 
 def rewritten(before: dict[str, int], dst: Path) -> list[str]:
-    steps = [dst / ".partial/checkpoint_00000000", dst / "checkpoint_00000000"]
-    step = next(step for step in steps if step.exists())
+    step = step_of(dst)
     return [name for name, time in before.items() if (step / name).stat().st_mtime_ns != time]
+
+
+def step_of(dst: Path) -> Path:
+    """Return the step directory, which is renamed before the journals go."""
+    steps = [dst / ".partial/checkpoint_00000000", dst / "checkpoint_00000000"]
+    return next(step for step in steps if step.exists())
 
 
 def main() -> None:
