@@ -20,7 +20,7 @@ def options(tmp_path: Path, servable: Servable) -> dict[str, Any]:
         "cell": "/sax/test",
         "checkpoint": f"{tmp_path}/checkpoint_00000000",
         "servable": str(file),
-        "sax_root": f"{tmp_path}/root/",
+        "sax_root": f"{tmp_path}/sax-root/",
         "fs_root": None,
         "host": "127.0.0.1",
         "port": 0,
