@@ -33,7 +33,7 @@ def options(tmp_path: Path, servable: Servable) -> dict[str, Any]:
 
 def test_roots_and_names_are_completed(options: dict[str, Any], tmp_path: Path) -> None:
     parsed = UpOptions.parse(**{**options, "model": "m"})
-    assert parsed.fs_root == f"{tmp_path}/root-fs"
+    assert parsed.fs_root == f"{tmp_path}/sax-root-fs"
     assert str(parsed.model) == "/sax/test/m"
     remote = UpOptions.parse(**{**options, "sax_root": "gs://b/root", "fs_root": "gs://b/state"})
     assert (remote.sax_root, remote.fs_root) == ("gs://b/root", "gs://b/state")
