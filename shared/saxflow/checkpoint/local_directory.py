@@ -7,6 +7,7 @@ among the files of a checkpoint.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -25,6 +26,13 @@ from saxflow.errors import (
 )
 
 TEMPORARY_SUFFIX = ".tmp"
+WRITE_BYTES = 1 << 20
+"""Written at once through the page cache, which answers larger writes with huge pages, slowly."""
+
+UNBUFFERED_BYTES = 8 << 20
+"""From this size on a file bypasses the page cache, where disk and alignment allow it."""
+
+_BLOCK_BYTES = 4096
 
 
 class LocalDirectory:
@@ -130,10 +138,34 @@ def _write(path: Path, data: Sequence[Buffer]) -> None:
     try:
         for piece in data:
             view = memoryview(piece).cast("B")
+            if len(data) == 1 and len(view) >= UNBUFFERED_BYTES:
+                view = view[_write_unbuffered(descriptor, view) :]
             while view:
-                view = view[os.write(descriptor, view) :]
+                view = view[os.write(descriptor, view[:WRITE_BYTES]) :]
     finally:
         os.close(descriptor)
+
+
+def _write_unbuffered(descriptor: int, view: memoryview) -> int:
+    """Write whole blocks past the page cache and return how many bytes that were.
+
+    What a conversion writes is more than memory holds, and it reads none of it again: in the cache
+    it would cost a copy, and the source its place there.
+    """
+    unbuffered = getattr(os, "O_DIRECT", 0)  # Linux alone has it
+    whole = len(view) - len(view) % _BLOCK_BYTES if unbuffered else 0
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    done = 0
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | unbuffered)
+        while done < whole:
+            done += os.write(descriptor, view[done:whole])
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # this file system, or this buffer's alignment, forbids it
+            raise
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+    return done
 
 
 @contextmanager

@@ -7,6 +7,7 @@ waits for a disk or the network, the others compute.
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +79,7 @@ def share_memory(max_memory: int, largest_chunk: int, *, remote: bool) -> Memory
         InputError: not even one worker fits.
     """
     least = largest_chunk + MAX_BLOCK_BYTES
-    wanted = REMOTE_WORKERS if remote else os.cpu_count() or 1
+    wanted = REMOTE_WORKERS if remote else (os.cpu_count() or 1) + 1  # one waits for the disk
     workers = min(wanted, max_memory // least)
     if workers < 1:
         raise InputError(
@@ -108,7 +109,10 @@ def run_jobs(
     tally = Tally()
     queue = iter(planned)
     stop = threading.Event()
-    arena_bytes = max((job.size_bytes(2) for job in planned), default=0)
+    arena_bytes = max(
+        (sum(_whole_pages(chunk.size_bytes(2)) for chunk in job.chunks) for job in planned),
+        default=0,
+    )
 
     def work() -> None:
         worker = _Worker(source, target, options, tally, arena_bytes)
@@ -152,8 +156,8 @@ class _Worker:
         self._options = options
         self._tally = tally
         self._dtype = kernels.DTYPES[options.dtype]
-        self._arena = np.empty(arena_bytes // self._dtype.itemsize, self._dtype)
-        self._tile = kernels.tile_buffer(options.dtype)
+        self._arena = mmap.mmap(-1, max(arena_bytes, mmap.PAGESIZE))
+        self._tile = kernels.Tile(options.dtype)
         self._reader = BlockReader(source, tally)
 
     def convert(self, job: Job) -> list[Written]:
@@ -162,23 +166,24 @@ class _Worker:
             if matrix.replicas and _is_first(job):
                 self._reader.compare(matrix)
         arrays = self._carve(job)
+        self._tile.finite = True
         self._fill(job, arrays, careful=False)
-        if not all(kernels.all_finite(array, self._options.dtype) for array in arrays):
+        if not self._tile.finite:
             self._fill_carefully(job, arrays)
         return [self._write(*pair) for pair in zip(job.chunks, arrays, strict=True)]
 
     def _carve(self, job: Job) -> list[kernels.Array]:
+        """Return an array for each chunk, at the start of a page each: disks take such unbuffered."""
         arrays: list[kernels.Array] = []
         place = 0
         for chunk in job.chunks:
-            size = chunk.size_bytes(1)
-            array = self._arena[place : place + size].reshape(chunk.shape)
+            array = np.ndarray(chunk.shape, self._dtype, self._arena, place)
             if any(
                 s + n != e for s, n, e in zip(chunk.start, chunk.shape, chunk.stop, strict=True)
             ):
                 array.view(np.uint16).fill(0)
             arrays.append(array)
-            place += size
+            place += _whole_pages(chunk.size_bytes(self._dtype.itemsize))
         return arrays
 
     def _fill(self, job: Job, arrays: Sequence[kernels.Array], *, careful: bool) -> None:
@@ -227,7 +232,7 @@ class _Worker:
         if piece.transposed:
             kernels.transpose_into(array[cols, rows], chosen, self._tile)
         else:
-            kernels.cast_into(array[rows, cols], chosen)
+            kernels.copy_into(array[rows, cols], chosen, self._tile)
 
     def _fill_carefully(self, job: Job, arrays: Sequence[kernels.Array]) -> None:
         """Explain what is not finite, or clamp it when that was asked for."""
@@ -340,6 +345,10 @@ def block_rows(part: Part, rotary_head: int, block_bytes: int) -> int:
     rows = max(1, min(rows, MAX_BLOCK_BYTES // part.row_bytes))
     unit = rotary_head or (kernels.TILE_ROWS if rows > kernels.TILE_ROWS else 1)
     return max(unit, rows - rows % unit)
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _slot(array: kernels.Array, piece: Piece) -> Any:

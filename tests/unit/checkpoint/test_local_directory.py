@@ -1,9 +1,12 @@
 import errno
+import fcntl
+import mmap
 import os
+import random
 
 import pytest
 
-from saxflow.checkpoint.local_directory import LocalDirectory, translated
+from saxflow.checkpoint.local_directory import UNBUFFERED_BYTES, LocalDirectory, translated
 from saxflow.errors import ConfigurationError, InputError, NotFoundError, TransientError
 
 
@@ -49,3 +52,43 @@ def test_nothing_temporary_is_left_among_the_files(tmp_path):
     assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()] == [
         "deep/er/name"
     ]
+
+
+@pytest.mark.parametrize("extra", [0, 1, 4096, 5000])
+@pytest.mark.parametrize("offset", [0, 2])
+def test_large_files_hold_every_byte_whatever_their_size_and_alignment(tmp_path, extra, offset):
+    size = UNBUFFERED_BYTES + extra
+    memory = mmap.mmap(-1, size + offset)
+    memory.write(random.Random(extra).randbytes(size + offset))
+    data = memoryview(memory)[offset:]
+    LocalDirectory(tmp_path).create("chunk", [data], crc32c=0)
+    assert (tmp_path / "chunk").read_bytes() == data
+
+
+def test_a_file_system_that_allows_no_unbuffered_writes(tmp_path, monkeypatch):
+    control = fcntl.fcntl
+
+    def refuse(descriptor, command, argument=0):
+        if argument & getattr(os, "O_DIRECT", 0):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return control(descriptor, command, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    data = bytes(UNBUFFERED_BYTES)
+    LocalDirectory(tmp_path).create("chunk", [data], crc32c=0)
+    assert (tmp_path / "chunk").read_bytes() == data
+
+
+def test_a_disk_that_fills_up_midway_leaves_no_half_file(tmp_path, monkeypatch):
+    write = os.write
+
+    def fill_up(descriptor, data):
+        if os.fstat(descriptor).st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:4096])
+
+    monkeypatch.setattr(os, "write", fill_up)
+    with pytest.raises(ConfigurationError, match="no space left"):
+        LocalDirectory(tmp_path).create("chunk", [mmap.mmap(-1, UNBUFFERED_BYTES)], crc32c=0)
+    monkeypatch.undo()
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []

@@ -37,7 +37,7 @@ def test_too_little_memory_says_how_much_is_needed():
 
 @pytest.mark.parametrize(
     ("row_bytes", "rotary_head", "rows"),
-    [(8192, 0, 256), (57344, 0, 256), (64 * MIB, 0, 1), (8192, 128, 256), (256, 0, 4096)],
+    [(8192, 0, 1024), (57344, 0, 585), (64 * MIB, 0, 1), (8192, 128, 1024), (256, 0, 4096)],
 )
 def test_blocks_are_whole_tiles_or_heads(row_bytes, rotary_head, rows):
     part = Part("f", 0, row_bytes, 10**6, row_bytes // 2, "float16")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from saxflow.conversion import kernels
 
-SIZES = st.integers(1, 600)
+SIZES = st.integers(1, 1100)
 BF16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -21,7 +21,7 @@ def random_array(rows, cols, dtype):
 def test_transposed_and_cast_in_one(rows, cols, source, target):
     values = random_array(rows, cols, source)
     result = np.empty((cols, rows), kernels.DTYPES[target])
-    kernels.transpose_into(result, values, kernels.tile_buffer(target))
+    kernels.transpose_into(result, values, kernels.Tile(target))
     expected = values.astype(kernels.DTYPES[target]).T
     assert np.array_equal(result.view(np.uint16), np.ascontiguousarray(expected).view(np.uint16))
 
@@ -30,7 +30,7 @@ def test_transposed_and_cast_in_one(rows, cols, source, target):
 def test_cast_into_a_strided_view(source):
     values = random_array(5, 7, source)
     whole = np.zeros((5, 10), np.float16)
-    kernels.cast_into(whole[:, 2:9], values)
+    kernels.copy_into(whole[:, 2:9], values, kernels.Tile("float16"))
     assert np.array_equal(whole[:, 2:9], values.astype(np.float16))
     assert not whole[:, :2].any()
 
@@ -38,13 +38,35 @@ def test_cast_into_a_strided_view(source):
 def test_every_bfloat16_casts_to_float16_as_torch_does():
     import torch
 
-    bits = np.arange(65536, dtype=np.uint16)
-    result = np.empty((1, 65536), np.float16)
-    with np.errstate(all="ignore"):
-        kernels.cast_into(result, bits.view(BF16).reshape(1, -1))
-    theirs = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).to(torch.float16).numpy()
-    finite = np.isfinite(theirs)
-    assert np.array_equal(result[0][finite].view(np.uint16), theirs[finite].view(np.uint16))
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    result = np.empty((256, 256), np.float16)
+    kernels.copy_into(result, every.view(BF16), kernels.Tile("float16"))
+    theirs = torch.from_numpy(every.view(np.int16)).view(torch.bfloat16).to(torch.float16).numpy()
+    number = ~np.isnan(theirs)
+    assert np.array_equal(result[number].view(np.uint16), theirs[number].view(np.uint16))
+    assert np.isnan(result[~number]).all()
+
+
+@pytest.mark.parametrize("target", ["float16", "bfloat16"])
+@pytest.mark.parametrize("source", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_tile_remembers_what_was_not_finite(source, target, value):
+    tile = kernels.Tile(target)
+    values = random_array(7, 5, source)
+    tile.cast(values)
+    assert tile.finite
+    values[3, 4] = value
+    tile.cast(values)
+    tile.cast(values[:2])
+    assert not tile.finite
+
+
+def test_a_tile_remembers_what_overflowed():
+    tile = kernels.Tile("float16")
+    tile.cast(np.array([[65280.0]], BF16))  # the largest bfloat16 below float16's end
+    assert tile.finite
+    tile.cast(np.array([[65536.0]], BF16))
+    assert not tile.finite
 
 
 def test_heads_are_interleaved():
