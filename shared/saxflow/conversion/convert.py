@@ -180,15 +180,17 @@ def _all_objects(
     if work.share.count == 1:
         return result.objects
     dims, spec = work.source.dimensions, work.spec
-    chunks = list(layout.all_chunks(dims, spec.dtype, spec.mesh))
-    existing = existing_objects(target, chunks, spec)
-    if len(existing) < len(chunks):
+    mine = {one.name for one in result.objects}
+    others = [c for c in layout.all_chunks(dims, spec.dtype, spec.mesh) if c.name not in mine]
+    existing = existing_objects(target, others, spec)
+    if len(existing) < len(others):
         return None
     documents = layout.documents(dims, spec.dtype, spec.mesh, spec.compressor)
     listed = target.entries(PREFIX)
     if any(PREFIX + name not in listed for name in documents):
         return None
-    return [*existing.values(), *(Written.of(n, data) for n, data in documents.items())]
+    known = [Written.of(name, data) for name, data in documents.items() if name not in mine]
+    return [*result.objects, *existing.values(), *known]
 
 
 def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) -> bytes:
