@@ -18,7 +18,7 @@ from saxflow.conversion.work import bytes_read
 BASE_MEMORY_BYTES = 90 << 20
 """Interpreter and libraries, measured."""
 
-BYTES_PER_SECOND = 1.0e9
+BYTES_PER_SECOND = 0.8e9
 REMOTE_BYTES_PER_SECOND = 0.25e9
 """Assumed rate of one machine; measured figures are in docs/benchmarks.md."""
 
