@@ -6,35 +6,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import obstore
 import pytest
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import GCSStore
 
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
-from saxflow.local.storage.server import StorageServer
+from .servers import Cloud
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[StorageServer]:
-    server = StorageServer(
-        tmp_path, clock=RealClock(), faults=Faults(), publish=lambda *message: None
-    )
-    server.store.create_bucket("buck", "p", {})
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def store(server: StorageServer) -> GCSStore:
+def store(cloud: Cloud) -> GCSStore:
     return GCSStore(
         "buck",
-        config={"base_url": server.url},
+        config={"base_url": cloud.url},
         client_options={"allow_http": True},
         credential_provider=lambda: {"token": "none", "expires_at": None},
     )
@@ -92,10 +77,10 @@ print(json.dumps(sorted(key.decode() for key in store.list().result() if b"/" no
 """
 
 
-def test_tensorstore_reads_and_writes(server: StorageServer) -> None:
+def test_tensorstore_reads_and_writes(cloud: Cloud) -> None:
     environ = {
         **os.environ,
-        "TENSORSTORE_GCS_HTTP_URL": server.url,
+        "TENSORSTORE_GCS_HTTP_URL": cloud.url,
         "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",
         "GCE_METADATA_ROOT": "127.0.0.1:1",
     }

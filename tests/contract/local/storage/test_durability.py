@@ -1,0 +1,69 @@
+"""What was acknowledged survives restarts, torn writes and kill -9."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import requests
+
+from .servers import Cloud, ServerProcess, names
+
+
+def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    first = Cloud(tmp_path)
+    bucket = first.client.create_bucket("buck")
+    for n in range(5):
+        bucket.blob(f"o{n}").upload_from_string(str(n))
+    bucket.blob("o1").delete()
+    bucket.blob("o2").upload_from_string("new")
+    before = {blob.name: (blob.generation, blob.crc32c) for blob in bucket.list_blobs()}
+    first.close()
+    with open(tmp_path / "buck" / "journal.jsonl", "ab") as journal:
+        journal.write(b'{"put": {"torn')
+    (tmp_path / "buck" / "data" / "orphan").write_bytes(b"left by a crash")
+    second = Cloud(tmp_path)
+    bucket = second.client.bucket("buck")
+    assert {blob.name: (blob.generation, blob.crc32c) for blob in bucket.list_blobs()} == before
+    assert bucket.blob("o2").download_as_bytes() == b"new"
+    bucket.blob("o9").upload_from_string(b"more")
+    assert bucket.get_blob("o9").generation > max(generation for generation, _ in before.values())
+    assert not (tmp_path / "buck" / "data" / "orphan").exists()
+    second.close()
+
+
+def test_a_killed_server_loses_nothing_acknowledged(
+    tmp_path: Path, server_process: ServerProcess
+) -> None:
+    url = server_process.url
+    acknowledged: list[str] = []
+
+    def write() -> None:
+        with requests.Session() as session:
+            session.post(f"{url}/storage/v1/b", json={"name": "buck"}, timeout=10)
+            for n in range(100_000):
+                query = f"uploadType=media&name=o{n}"
+                try:
+                    session.post(
+                        f"{url}/upload/storage/v1/b/buck/o?{query}", data=str(n), timeout=10
+                    )
+                except requests.ConnectionError:
+                    return
+                acknowledged.append(f"o{n}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    deadline = time.monotonic() + 30
+    while len(acknowledged) < 100 and time.monotonic() < deadline:
+        writer.join(0.01)
+    server_process.process.kill()
+    server_process.process.wait()
+    writer.join()
+    cloud = Cloud(tmp_path)
+    bucket = cloud.client.bucket("buck")
+    found = set(names(bucket.list_blobs()))
+    assert set(acknowledged) <= found <= {*acknowledged, f"o{len(acknowledged)}"}
+    last = acknowledged[-1]
+    assert bucket.blob(last).download_as_bytes() == last[1:].encode()
+    cloud.close()
