@@ -9,12 +9,8 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
-from urllib.parse import unquote, urlsplit
-
-from saxflow.errors import InputError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -95,35 +91,6 @@ class Directory(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-
-
-def open_directory(uri: str) -> Directory:
-    """Open a directory by local path, `file:///path` or `gs://bucket/prefix`.
-
-    Raises:
-        InputError: the URI has another scheme.
-    """
-    if uri.startswith("gs://"):
-        from saxflow.checkpoint.cloud_directory import CloudDirectory
-
-        return CloudDirectory(uri)
-    from saxflow.checkpoint.local_directory import LocalDirectory
-
-    return LocalDirectory(local_path(uri))
-
-
-def local_path(uri: str) -> Path:
-    """Return the path of a local directory given as a path or a file:// URI.
-
-    Raises:
-        InputError: the URI has another scheme or names another host.
-    """
-    if "://" not in uri:
-        return Path(uri)
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        raise InputError(f"{uri!r} is neither a local path nor file:///path nor gs://bucket/prefix")
-    return Path(unquote(parts.path))
 
 
 def crc32c_text(value: int) -> str:

@@ -75,7 +75,7 @@ def convert(
         raise click.UsageError(f"--task-index {task_index} must be below --task-count {task_count}")
     with extra("convert"):
         from saxflow.catalog import default_chips
-        from saxflow.checkpoint.directory import open_directory
+        from saxflow.checkpoint.opening import open_directory
         from saxflow.checkpoint.source import read_source
         from saxflow.conversion import digests, estimate
         from saxflow.conversion.convert import Conversion

@@ -19,7 +19,7 @@ def inspect(src: str, dtype: str, mesh: int | None, max_memory: int, *, as_json:
     """Show the weights in SRC, local or gs://, and the plan for them; read no tensor data."""
     with extra("convert"):
         from saxflow.catalog import default_chips
-        from saxflow.checkpoint.directory import open_directory
+        from saxflow.checkpoint.opening import open_directory
         from saxflow.checkpoint.source import read_source
         from saxflow.conversion.convert import Conversion
         from saxflow.conversion.estimate import estimate

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from saxflow import layout
 from saxflow.checkpoint.digest import crc32c
-from saxflow.checkpoint.directory import Directory, Entry, crc32c_text, open_directory
+from saxflow.checkpoint.directory import Directory, Entry, crc32c_text
 from saxflow.checkpoint.local_directory import LocalDirectory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.conversion.report import REPORT, Report, read_report
 from saxflow.conversion.written import Written
 from saxflow.errors import IntegrityError, NotFoundError

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from saxflow import layout
-from saxflow.checkpoint.directory import Directory, open_directory
+from saxflow.checkpoint.directory import Directory
 from saxflow.checkpoint.matrices import Source
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.digests import check_sha256, check_stored_md5, check_unchanged
 from saxflow.conversion.report import REPORT, Spec, compose, sorted_by_name

@@ -2,7 +2,8 @@ import pytest
 
 from saxflow.checkpoint.cloud_directory import CloudDirectory
 from saxflow.checkpoint.digest import crc32c
-from saxflow.checkpoint.directory import crc32c_text, crc32c_value, local_path, open_directory
+from saxflow.checkpoint.directory import crc32c_text, crc32c_value
+from saxflow.checkpoint.opening import open_directory
 from saxflow.errors import InputError, IntegrityError, NotFoundError
 
 KINDS = ["local", "cloud"]
@@ -118,19 +119,6 @@ def test_listings_longer_than_a_page(storage):
 def test_a_missing_bucket(storage):
     with open_directory("gs://nowhere/p") as directory, pytest.raises(NotFoundError):
         directory.entries()
-
-
-@pytest.mark.parametrize(
-    ("uri", "path"), [("a/b", "a/b"), ("file:///a/b%20c", "/a/b c"), ("file://localhost/a", "/a")]
-)
-def test_local_uris(uri, path):
-    assert str(local_path(uri)) == path
-
-
-@pytest.mark.parametrize("uri", ["http://x/y", "s3://b/p", "file://host/x"])
-def test_other_schemes(uri):
-    with pytest.raises(InputError, match="neither a local path nor"):
-        open_directory(uri)
 
 
 def test_crc32c_text_is_cloud_storages():

@@ -15,7 +15,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.convert import Conversion, convert
 from saxflow.conversion.journal import read_journals

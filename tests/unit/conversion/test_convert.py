@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.convert import Conversion, Outcome, convert
 from saxflow.conversion.report import Spec, read_report

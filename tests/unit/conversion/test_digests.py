@@ -4,8 +4,8 @@ from hashlib import md5
 import pytest
 from click.testing import CliRunner
 
-from saxflow.checkpoint.directory import open_directory
 from saxflow.checkpoint.local_directory import LocalDirectory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.cli import app
 from saxflow.conversion.digests import (

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from saxflow import layout
-from saxflow.checkpoint.directory import open_directory
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Part
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.engine import (
     MAX_BLOCK_BYTES,

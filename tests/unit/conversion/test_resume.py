@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.convert import Conversion, convert
 from saxflow.conversion.partial import Partial

@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_document, read_source
 from saxflow.cli import app
 from saxflow.cli.console import run as run_command

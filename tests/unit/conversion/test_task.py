@@ -1,8 +1,8 @@
 import pytest
 
 from saxflow import layout
-from saxflow.checkpoint.directory import open_directory
 from saxflow.checkpoint.local_directory import LocalDirectory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.report import Spec
 from saxflow.conversion.task import (

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saxflow import layout
-from saxflow.checkpoint.directory import open_directory
 from saxflow.checkpoint.matrices import Part
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.work import Region, by_matrix, bytes_read, jobs, pieces_of
 

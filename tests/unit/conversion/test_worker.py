@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from saxflow import layout
-from saxflow.checkpoint.directory import open_directory
+from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.report import Spec
 from saxflow.conversion.task import Progress, Share

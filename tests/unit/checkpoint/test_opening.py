@@ -1,0 +1,17 @@
+import pytest
+
+from saxflow.checkpoint.opening import local_path, open_directory
+from saxflow.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"), [("a/b", "a/b"), ("file:///a/b%20c", "/a/b c"), ("file://localhost/a", "/a")]
+)
+def test_local_uris(uri, path):
+    assert str(local_path(uri)) == path
+
+
+@pytest.mark.parametrize("uri", ["http://x/y", "s3://b/p", "file://host/x"])
+def test_other_schemes(uri):
+    with pytest.raises(InputError, match="neither a local path nor"):
+        open_directory(uri)
