@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import filecmp
 import os
 import random
 import shutil
@@ -70,8 +70,13 @@ def _lost_chunks(out: Path) -> int:
 
 
 def _same(one: Path, other: Path) -> bool:
-    objects = [json.loads((root / "report.json").read_text())["objects"] for root in (one, other)]
-    return objects[0] == objects[1]
+    """Return whether two step directories hold the same files with the same bytes."""
+    steps = [root / "checkpoint_00000000" for root in (one, other)]
+    files = [{p.relative_to(step) for p in step.rglob("*") if p.is_file()} for step in steps]
+    if files[0] != files[1]:
+        return False
+    matching, _, _ = filecmp.cmpfiles(*steps, sorted(map(str, files[0])), shallow=False)
+    return len(matching) == len(files[0])
 
 
 def _damages(out: Path, chance: random.Random) -> dict[str, Any]:
