@@ -92,7 +92,7 @@ class _Writer:
         return total
 
     def _values(self, size: int) -> Iterator[memoryview]:
-        block = memoryview(self._block).cast("B")
+        block = self._block.data.cast("B")
         while size:
             piece = block[: min(size, len(block))]
             size -= len(piece)

@@ -75,8 +75,9 @@ def _same(one: Path, other: Path) -> bool:
     files = [{p.relative_to(step) for p in step.rglob("*") if p.is_file()} for step in steps]
     if files[0] != files[1]:
         return False
-    matching, _, _ = filecmp.cmpfiles(*steps, sorted(map(str, files[0])), shallow=False)
-    return len(matching) == len(files[0])
+    names = sorted(map(str, files[0]))
+    matching, _, _ = filecmp.cmpfiles(steps[0], steps[1], names, shallow=False)
+    return len(matching) == len(names)
 
 
 def _damages(out: Path, chance: random.Random) -> dict[str, Any]:

@@ -13,8 +13,10 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import tensorstore as ts
 import torch
+from numpy.typing import NDArray
 
 from saxflow.checkpoint.mapping import recipe
 from saxflow.checkpoint.matrices import role_of
@@ -44,7 +46,7 @@ def _joined(name: str, shards: list[dict[str, torch.Tensor]]) -> torch.Tensor:
     return shards[0][name] if axis is None else torch.cat([s[name] for s in shards], dim=axis)
 
 
-def _write(folder: Path, value) -> None:
+def _write(folder: Path, value: NDArray[np.float16]) -> None:
     spec = {
         "driver": "zarr",
         "kvstore": {"driver": "file", "path": str(folder)},
