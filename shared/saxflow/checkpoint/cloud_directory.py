@@ -82,6 +82,7 @@ class CloudDirectory:
 
     def delete(self, name: str) -> None:
         self._http.delete(self._path(name), f"delete {self._name(name)}")
+        self._unpin(name)
 
     def close(self) -> None:
         self._http.close()
@@ -114,7 +115,7 @@ class CloudDirectory:
             query["pageToken"] = token
 
     def _listing(self, path: str, query: dict[str, str]) -> dict[str, Any]:
-        with self._missing(""):
+        with self._bucket_needed():
             return self._http.get_json(path, query, f"list {self.uri}")
 
     def _read(self, name: str, start: int, buffer: memoryview) -> int:
@@ -136,10 +137,27 @@ class CloudDirectory:
             "contentType": JSON_TYPE if name.endswith(".json") else BYTES_TYPE,
         }
         what = f"write {self._name(name)}"
-        created = self._http.upload(self._bucket, metadata, data, what, create_only=create_only)
+        with self._bucket_needed():
+            created = self._http.upload(self._bucket, metadata, data, what, create_only=create_only)
+        self._unpin(name)
+        return created
+
+    def _unpin(self, name: str) -> None:
+        """Forget a listed generation that this directory itself has replaced."""
         with self._lock:
             self._generations.pop(name, None)
-        return created
+
+    @contextmanager
+    def _bucket_needed(self) -> Generator[None]:
+        """Name the bucket when it is what a listing or an upload did not find."""
+        try:
+            yield
+        except CloudError as error:
+            if error.code != 404:
+                raise
+            raise NotFoundError(
+                f"bucket gs://{self._bucket} does not exist; create it or correct the name"
+            ) from error
 
     @contextmanager
     def _missing(self, name: str) -> Generator[None]:
