@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import inputs
-from benchmarks.processes import SAXFLOW, Pair, in_turn, peak_mib, run, seconds_of
+from benchmarks.committed import write_committed
+from benchmarks.processes import SAXFLOW, Pair, Run, in_turn, peak_mib, run, seconds_of
 
 PAIRS = 5
 FULL_PAIRS = 3
@@ -81,20 +82,30 @@ def memory(folder: Path) -> list[dict[str, Any]]:
     sparse, wide, out = folder / "sparse", folder / "wide", folder / "out"
     inputs.write_meta(sparse, inputs.LLAMA_70B, 8, sparse=True)
     plan = run([*SAXFLOW, "convert", str(sparse), str(out), "--dry-run", "--json"])
-    records = [_memory_record("70B, 8 shards: plan only", 0, plan)]
+    write_committed(sparse, out, 16)
+    again = _reused(run([*SAXFLOW, "convert", str(sparse), str(out), "--json"]))
+    shutil.rmtree(out)
+    records = [
+        _memory_record("70B, 8 shards: plan only", 0, plan),
+        _memory_record("70B, 8 shards: unchanged, run again", 0, again),
+    ]
     for shards in (8, 1):
         size = inputs.write_meta(wide, inputs.LLAMA_70B_1_LAYER, shards)
         done = run([*SAXFLOW, "convert", str(wide), str(out), "--mesh", "16", "--json"])
         name = f"one layer of 70B with embeddings, {shards} shard{'s' * (shards > 1)}, 16 chips"
         records.append(_memory_record(name, size, done))
-        again = run([*SAXFLOW, "convert", str(wide), str(out), "--mesh", "16", "--json"])
-        assert json.loads(again.stdout)["reused"]
+        _reused(run([*SAXFLOW, "convert", str(wide), str(out), "--mesh", "16", "--json"]))
         shutil.rmtree(out)
         shutil.rmtree(wide)
     return records
 
 
-def _memory_record(name: str, size: int, done: Any) -> dict[str, Any]:
+def _reused(done: Run) -> Run:
+    assert json.loads(done.stdout)["reused"]
+    return done
+
+
+def _memory_record(name: str, size: int, done: Run) -> dict[str, Any]:
     return {
         "case": name,
         "GB": round(size / 1e9, 2),
