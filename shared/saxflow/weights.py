@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from saxflow.errors import WeightsError
 
 CONVERTER_VERSION = "1"
 """Part of every fingerprint: raise it when the bytes the converter writes change."""
+
+LONGEST = 2**31 - 1
+"""No axis of an array may be longer; more is a damaged document."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,7 @@ def dimensions_of_params(params: Mapping[str, Any], *, vocab: int | None = None)
     kv_heads = _positive(params, "n_kv_heads") if params.get("n_kv_heads") is not None else heads
     multiple_of = _positive(params, "multiple_of") if "multiple_of" in params else 256
     declared = params.get("vocab_size", -1)
-    if (
-        not isinstance(declared, int)
-        or isinstance(declared, bool)
-        or declared == 0
-        or declared < -1
-    ):
+    if declared != -1 and not _is_length(declared):
         raise WeightsError(
             f"params.json: vocab_size is {declared!r}; it must be a positive integer or -1"
         )
@@ -138,7 +137,7 @@ def dimensions_of_params(params: Mapping[str, Any], *, vocab: int | None = None)
         hidden_dim=hidden_dim_of(
             model_dim,
             multiple_of,
-            _number(params, "ffn_dim_multiplier") if multiplier is not None else None,
+            _number(params, "ffn_dim_multiplier", LONGEST) if multiplier is not None else None,
         ),
         vocab=rows,
         norm_eps=_number(params, "norm_eps") if "norm_eps" in params else 1e-5,
@@ -196,16 +195,30 @@ def fingerprint(files: Sequence[SourceFile], *, dtype: str, layout: Mapping[str,
 
 
 def _positive(params: Mapping[str, Any], key: str) -> int:
-    value = params.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise WeightsError(f"params.json: {key} is {value!r}; it must be a positive integer")
+    return _length("params.json", key, params.get(key))
+
+
+def _length(document: str, key: str, value: Any) -> int:
+    if not _is_length(value):
+        raise WeightsError(
+            f"{document}: {key} is {value!r}; it must be a positive integer below {LONGEST + 1}"
+        )
     return value
 
 
-def _number(params: Mapping[str, Any], key: str) -> float:
-    value = params.get(key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise WeightsError(f"params.json: {key} is {value!r}; it must be a positive number")
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LONGEST
+
+
+def _number(params: Mapping[str, Any], key: str, largest: float = sys.float_info.max) -> float:
+    return _finite("params.json", key, params.get(key), largest)
+
+
+def _finite(document: str, key: str, value: Any, largest: float = sys.float_info.max) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= largest:
+        raise WeightsError(
+            f"{document}: {key} is {value!r}; it must be a positive number, at most {largest:g}"
+        )
     return float(value)
 
 
@@ -214,13 +227,14 @@ def _refuse_other_models(config: Mapping[str, Any]) -> None:
         raise WeightsError(
             f"config.json: model_type is {config['model_type']!r}; only llama can be served"
         )
-    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind not in (None, "default"):
-        raise WeightsError(
-            f"config.json: rope_scaling {kind!r} cannot be served by SAX;"
-            " use Llama 2 or Llama 3 weights"
-        )
+    for field in ("rope_scaling", "rope_parameters"):
+        scaling = _rope_object(config, field)
+        kind = scaling.get("rope_type", scaling.get("type", "default"))
+        if kind not in (None, "default"):
+            raise WeightsError(
+                f"config.json: {field} {kind!r} cannot be served by SAX;"
+                " use Llama 2 or Llama 3 weights"
+            )
     for field, wanted in {
         "attention_bias": False,
         "mlp_bias": False,
@@ -233,24 +247,23 @@ def _refuse_other_models(config: Mapping[str, Any]) -> None:
             )
 
 
+def _rope_object(config: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = config.get(field) or {}
+    if not isinstance(value, dict):
+        raise WeightsError(f"config.json: {field} is {value!r}; an object or null was expected")
+    return cast("dict[str, Any]", value)
+
+
 def _rope_theta(config: Mapping[str, Any]) -> float:
-    parameters = config.get("rope_parameters") or {}
-    return _config_number(
-        {"rope_theta": parameters.get("rope_theta"), **config}, "rope_theta", 10000.0
-    )
+    newer = _rope_object(config, "rope_parameters").get("rope_theta")
+    return _config_number(config, "rope_theta", 10000.0 if newer is None else newer)
 
 
 def _config_integer(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
     value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive integer")
-    return value
+    return _length("config.json", key, default if value is None else value)
 
 
 def _config_number(config: Mapping[str, Any], key: str, default: float) -> float:
     value = config.get(key)
-    value = default if value is None else value
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise WeightsError(f"config.json: {key} is {value!r}; it must be a positive number")
-    return float(value)
+    return _finite("config.json", key, default if value is None else value)

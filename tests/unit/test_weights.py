@@ -41,6 +41,22 @@ def test_7b_has_its_published_number_of_parameters() -> None:
         ({"vocab_size": 0}, "vocab_size is 0"),
         ({"norm_eps": -1}, "norm_eps is -1"),
         ({"ffn_dim_multiplier": "big"}, "'big'"),
+        ({"dim": 2**31}, "dim is 2147483648; it must be a positive integer below 2147483648"),
+        ({"dim": 32 * 10**400}, "dim is 320000"),
+        ({"multiple_of": 10**400}, "multiple_of is 1000"),
+        ({"vocab_size": 10**400}, "vocab_size is 1000"),
+        ({"vocab_size": 1.0}, "vocab_size is 1.0"),
+        (
+            {"norm_eps": float("inf")},
+            r"norm_eps is inf; it must be a positive number, at most 1\.79769e\+308",
+        ),
+        ({"norm_eps": float("nan")}, "norm_eps is nan"),
+        ({"rope_theta": 10**400}, "rope_theta is 1000"),
+        ({"ffn_dim_multiplier": float("inf")}, "ffn_dim_multiplier is inf"),
+        (
+            {"ffn_dim_multiplier": 1e308},
+            r"multiplier is 1e\+308; it must be a positive number, at most 2\.14748e\+09",
+        ),
     ],
 )
 def test_bad_params_name_field_and_value(change: dict[str, object], said: str) -> None:
@@ -105,6 +121,7 @@ def test_rope_theta_of_newer_configs() -> None:
     assert dimensions_of_config(CONFIG | {"rope_theta": 5e5}).rope_theta == 5e5
     newer = CONFIG | {"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}}
     assert dimensions_of_config(newer).rope_theta == 5e5
+    assert dimensions_of_config(newer | {"rope_theta": None}).rope_theta == 5e5
 
 
 @pytest.mark.parametrize(
@@ -116,6 +133,15 @@ def test_rope_theta_of_newer_configs() -> None:
         ({"hidden_size": None}, "hidden_size is None"),
         ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
         ({"num_key_value_heads": 7}, "do not divide"),
+        ({"rope_scaling": "linear"}, "rope_scaling is 'linear'; an object or null was expected"),
+        ({"rope_parameters": [1]}, r"rope_parameters is \[1\]; an object or null was expected"),
+        (
+            {"rope_scaling": {"type": "default"}, "rope_parameters": {"rope_type": "yarn"}},
+            "rope_parameters 'yarn' cannot be served",
+        ),
+        ({"rope_theta": 10**400}, "rope_theta is 1000"),
+        ({"rms_norm_eps": float("inf")}, "rms_norm_eps is inf"),
+        ({"hidden_size": 64 * 10**400}, "hidden_size is 64000"),
     ],
 )
 def test_configs_that_cannot_be_served(change: dict[str, object], said: str) -> None:
