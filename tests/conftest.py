@@ -1,8 +1,11 @@
-"""What several test groups share: the recorded data and Meta's forward pass."""
+"""What several test groups share: recorded data, Meta's forward pass, a Cloud Storage, patience."""
 
 from __future__ import annotations
 
 import importlib.util
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -41,3 +44,16 @@ def meta_llama(tiny_llama: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Return a function that waits until a condition holds which no service announces."""
+
+    def wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not come true"
+            pause.wait(0.01)
+
+    return wait

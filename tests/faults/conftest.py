@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from saxflow import bundled
 from saxflow.gcp import clients
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.local.cloud import LocalCloud
 from saxflow.pipeline.services import Services
 from saxflow.settings import load_settings
-from saxflow.stack import images, provision
-from saxflow.stack.laptop import BUCKETS, INTERVALS, LOCATION, PROJECT, TOPIC
-
-PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
+from saxflow.stack import images
+from saxflow.stack.laptop import LOCATION, PROJECT, create, settings_on, workflow_sources
 
 
 def only_the_lease(source: str) -> str:
@@ -49,28 +46,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCloud]:
 @pytest.fixture(scope="module")
 def services(cloud: LocalCloud) -> Services:
     """Return clients of that cloud, with buckets, topic and Workflows in place."""
-    environ = {
-        **cloud.environ(),
-        **BUCKETS,
-        **INTERVALS,
-        "SAXFLOW_PROJECT": PROJECT,
-        "SAXFLOW_EVENTS_TOPIC": TOPIC,
-        "SAXFLOW_CONVERT_IMAGE": images.CONVERT,
-        "SAXFLOW_ADMIN_IMAGE": images.ADMIN,
-        "SAXFLOW_MODEL_SERVER_IMAGE": images.MODEL_SERVER,
+    environ = settings_on(cloud) | {
         "SAXFLOW_COMMIT_URL": "http://127.0.0.1:9",
         "SAXFLOW_PUBLISH_URL": "http://127.0.0.1:9",
     }
+    sources = workflow_sources()
+    create(environ, sources | {"deploy-model": only_the_lease(sources["deploy-model"])})
     settings = load_settings(environ)
-    endpoints = settings.endpoints
-    provision.ensure_buckets(endpoints, PROJECT, BUCKETS.values(), LOCATION)
-    provision.ensure_topic(endpoints, PROJECT, TOPIC)
-    variables = {"SAXFLOW_STORAGE_ROOT": cloud.storage.url}
-    source = only_the_lease(bundled.text("workflows/deploy_model.yaml"))
-    provision.ensure_workflow(endpoints, PARENT, "deploy-model", source, variables)
-    teardown = bundled.text("workflows/teardown_model.yaml")
-    provision.ensure_workflow(endpoints, PARENT, "teardown-model", teardown, variables)
-    return Services(settings, Objects(clients.storage_client(settings.project, endpoints)))
+    return Services(settings, Objects(clients.storage_client(PROJECT, settings.endpoints)))
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,44 @@ INTERVALS = {
 }
 
 
+def settings_on(cloud: LocalCloud) -> dict[str, str]:
+    """Return the settings of saxflow on an embedded cloud; only the functions' URLs are missing."""
+    return {
+        **cloud.environ(),
+        **BUCKETS,
+        **INTERVALS,
+        "SAXFLOW_PROJECT": PROJECT,
+        "SAXFLOW_LOCATION": LOCATION,
+        "SAXFLOW_EVENTS_TOPIC": TOPIC,
+        "SAXFLOW_CONVERT_IMAGE": images.CONVERT,
+        "SAXFLOW_ADMIN_IMAGE": images.ADMIN,
+        "SAXFLOW_MODEL_SERVER_IMAGE": images.MODEL_SERVER,
+    }
+
+
+def workflow_sources() -> dict[str, str]:
+    """Return Workflow -> source."""
+    return {name: bundled.text(f"workflows/{file}") for name, file in WORKFLOWS.items()}
+
+
+def create(settings: Mapping[str, str], sources: Mapping[str, str]) -> None:
+    """Create the buckets, the topic and the Workflows of an installation.
+
+    Args:
+        sources: Workflow -> source.
+
+    Raises:
+        CloudError: a service refused.
+    """
+    endpoints = load_endpoints(settings)
+    provision.ensure_buckets(endpoints, PROJECT, BUCKETS.values(), LOCATION)
+    provision.ensure_topic(endpoints, PROJECT, TOPIC)
+    variables = {"SAXFLOW_STORAGE_ROOT": settings["STORAGE_EMULATOR_HOST"]}
+    parent = f"projects/{PROJECT}/locations/{LOCATION}"
+    for name, source in sources.items():
+        provision.ensure_workflow(endpoints, parent, name, source, variables)
+
+
 class Laptop:
     """The embedded cloud with saxflow on it; a context manager.
 
@@ -84,17 +122,7 @@ class Laptop:
         self.cloud.stop()
 
     def _deploy(self) -> None:
-        settings = {
-            **self.cloud.environ(),
-            **BUCKETS,
-            **INTERVALS,
-            "SAXFLOW_PROJECT": PROJECT,
-            "SAXFLOW_LOCATION": LOCATION,
-            "SAXFLOW_EVENTS_TOPIC": TOPIC,
-            "SAXFLOW_CONVERT_IMAGE": images.CONVERT,
-            "SAXFLOW_ADMIN_IMAGE": images.ADMIN,
-            "SAXFLOW_MODEL_SERVER_IMAGE": images.MODEL_SERVER,
-        }
+        settings = settings_on(self.cloud)
         called = [self._function(name, entry, settings) for name, entry in CALLED.items()]
         command = [sys.executable, str(bundled.path("functions/generate/main.py"))]
         # Cloud Run listens on every interface behind IAM; here there is only loopback.
@@ -106,7 +134,7 @@ class Laptop:
             "SAXFLOW_GENERATE": generate.url,
         }
         calling = [self._function(name, entry, settings) for name, entry in CALLING.items()]
-        self._create(settings)
+        create(settings, workflow_sources())
         for child in (*called, generate, *calling):
             child.wait_ready()
         services = (*called, generate, *calling)
@@ -118,16 +146,6 @@ class Laptop:
         signature = "cloudevent" if entry == "on_manifest" else "http"
         source = bundled.path(f"functions/{entry}")
         return self.cloud.add_function(name, source, entry, signature=signature, env=settings)
-
-    def _create(self, settings: Mapping[str, str]) -> None:
-        endpoints = load_endpoints(settings)
-        provision.ensure_buckets(endpoints, PROJECT, BUCKETS.values(), LOCATION)
-        provision.ensure_topic(endpoints, PROJECT, TOPIC)
-        variables = {"SAXFLOW_STORAGE_ROOT": settings["STORAGE_EMULATOR_HOST"]}
-        parent = f"projects/{PROJECT}/locations/{LOCATION}"
-        for name, file in WORKFLOWS.items():
-            source = bundled.text(f"workflows/{file}")
-            provision.ensure_workflow(endpoints, parent, name, source, variables)
 
     def _connect(self) -> None:
         bucket, target = BUCKETS["SAXFLOW_MANIFESTS_BUCKET"], self.functions["on-manifest"]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+
+from .chaos import Point
+from .world import Outcome, World
 
 ACTIONS = ("return-503", "execute-and-timeout", "return-reset-connection")
 SAMPLE = int(os.environ.get("SAXFLOW_FAULT_CASES", "25"))
@@ -19,7 +21,7 @@ SAMPLE = int(os.environ.get("SAXFLOW_FAULT_CASES", "25"))
 SIDE_BY_SIDE = 8
 
 
-def points_of(world: Any) -> list[Any]:
+def points_of(world: World) -> list[Point]:
     """Return the calls of a journey without faults; what a converter uploads is its own affair."""
     name = world.name()
     outcome = world.journey(name)
@@ -34,18 +36,18 @@ def points_of(world: Any) -> list[Any]:
     ]
 
 
-def sample(cases: list[Any]) -> list[Any]:
+def sample(cases: list[tuple[Point, str]]) -> list[tuple[Point, str]]:
     if not SAMPLE or len(cases) <= SAMPLE:
         return cases
     return random.Random(len(cases)).sample(cases, SAMPLE)
 
 
-def test_every_call_may_be_refused_lost_or_cut_off(world: Any) -> None:
+def test_every_call_may_be_refused_lost_or_cut_off(world: World) -> None:
     points = points_of(world)
     cases = [(point, action) for point in points for action in ACTIONS]
     chosen = sample(cases)
 
-    def run(case: tuple[Any, str]) -> tuple[str, Any, bool]:
+    def run(case: tuple[Point, str]) -> tuple[str, Outcome, bool]:
         name = world.name()
         world.chaos.strikes[name] = (*case, 1)
         outcome = world.journey(name)

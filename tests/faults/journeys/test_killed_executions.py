@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 import pytest
 
 from saxflow.pipeline.services import Services
+
+from .invariants import after_deployment, after_teardown
+from .world import World
 
 LEASE_SECONDS = 2.0
 EVENTS = (
@@ -33,19 +35,12 @@ EVERY = int(os.environ.get("SAXFLOW_KILL_STRIDE", "17"))
 
 
 @pytest.fixture
-def hasty(world: Any) -> Services:
+def hasty(world: World) -> Services:
     """Return services whose plans have a short lease."""
     return world.hasty(LEASE_SECONDS)
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def killed(world: Any, services: Services, strike: Callable[[str, str], bool]) -> list[str]:
+def killed(world: World, services: Services, strike: Callable[[str, str], bool]) -> list[str]:
     """Take one journey, killing its Executions once `strike` says so; return what is wrong."""
     name = world.name()
     generation = world.drop(name, services=services)
@@ -60,13 +55,13 @@ def killed(world: Any, services: Services, strike: Callable[[str, str], bool]) -
     problems: list[str] = []
     try:
         world.deployed(name, generation, watch)
-        problems += world.check(name, generation)
-        head = world.head(name)
+        problems += after_deployment(world.seen, name, generation)
+        head = world.seen.head(name)
         if head.serving is None:
-            problems.append(f"did not serve: {world.log(name, generation)[-1].data}")
+            problems.append(f"did not serve: {world.seen.log(name, generation)[-1].data}")
         world.remove(name, generation)
         world.deleted(name, watch)
-        problems += world.check_gone(name, generation)
+        problems += after_teardown(world.seen, name, generation)
     except AssertionError as error:
         problems.append(str(error))
     if armed:
@@ -80,17 +75,17 @@ def side_by_side(run: Callable[[Any], list[str]], cases: list[Any]) -> dict[Any,
     return {case: problems for case, problems in results.items() if problems}
 
 
-def test_killed_after_each_event(world: Any, hasty: Services) -> None:
+def test_killed_after_each_event(world: World, hasty: Services) -> None:
     def run(event: str) -> list[str]:
         def said(name: str, generation: str) -> bool:
-            return any(each.name == event for each in world.log(name, generation))
+            return any(each.name == event for each in world.seen.log(name, generation))
 
         return killed(world, hasty, said)
 
     assert side_by_side(run, list(EVENTS)) == {}
 
 
-def test_killed_after_any_call(world: Any, hasty: Services) -> None:
+def test_killed_after_any_call(world: World, hasty: Services) -> None:
     def run(calls: int) -> list[str]:
         return killed(world, hasty, lambda name, _: len(world.chaos.calls.get(name, ())) >= calls)
 
