@@ -29,6 +29,7 @@ SUBJECTS: Mapping[str, tuple[str, str]] = {
     "memory": ("benchmarks.conversion:memory", "Memory and plans at the widths of 70B"),
     "verify": ("benchmarks.conversion:verification", "Verification, beside `cat`"),
     "damage": ("benchmarks.robustness:run_all", "Random kills and random damage, 2.1 GB"),
+    "journey": ("benchmarks.journey:run_all", "From an uploaded manifest to a served model"),
     "cell": ("benchmarks.cell:run", "The laptop's cell, beside plain torch"),
 }
 """Name -> (module:function, title)."""
