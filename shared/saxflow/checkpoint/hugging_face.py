@@ -84,9 +84,13 @@ def read_headers(
 def _indexed_files(index: Mapping[str, Any]) -> list[str]:
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not all(
-        isinstance(name, str) and "/" not in name for name in weight_map.values()
+        isinstance(name, str) and "/" not in name and name.endswith(".safetensors")
+        for name in weight_map.values()
     ):
-        raise WeightsError("model.safetensors.index.json: weight_map must map tensors to files")
+        raise WeightsError(
+            "model.safetensors.index.json: weight_map must map tensors to files"
+            " named *.safetensors beside it"
+        )
     return sorted(set(weight_map.values()))
 
 
@@ -122,6 +126,8 @@ def _check_coverage(name: str, header: Mapping[str, Any], data_bytes: int) -> No
         spans = sorted(tuple(facts["data_offsets"]) for facts in header.values())
         place = 0
         for start, end in spans:
+            if type(start) is not int or type(end) is not int:
+                raise TypeError("a place in the file that is no integer")
             if start != place or end < start:
                 raise WeightsError(f"{name} is damaged: tensors overlap or leave a hole at {place}")
             place = end
@@ -134,7 +140,7 @@ def _check_coverage(name: str, header: Mapping[str, Any], data_bytes: int) -> No
 
 
 def _part(file: str, tensor: str, facts: Mapping[str, Any], data_start: int) -> Part:
-    dtype = DTYPES.get(facts.get("dtype", ""))
+    dtype = DTYPES.get(str(facts.get("dtype")))
     shape = facts.get("shape")
     if dtype is None:
         raise WeightsError(

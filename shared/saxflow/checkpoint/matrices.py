@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from saxflow.weights import Dimensions, SourceFile
 
 ELEMENT_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
-LAYER = re.compile(r"layers\.(\d+)\.(.+)")
+LAYER = re.compile(r"layers\.(\d{1,9})\.(.+)", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,17 @@ def shard_names(entries: Mapping[str, Entry]) -> list[str]:
     """Return the shards of a listing in order.
 
     Raises:
-        WeightsError: a number between them is missing; the message names the file.
+        WeightsError: a number between them is missing or there twice; the message names the files.
     """
-    numbers = {int(m[1]): name for name in entries if (m := SHARD.fullmatch(name))}
+    numbers: dict[int, str] = {}
+    for name in sorted(entries):
+        if found := SHARD.fullmatch(name):
+            other = numbers.setdefault(int(found[1]), name)
+            if other != name:
+                raise WeightsError(
+                    f"{other} and {name} both name shard {int(found[1])};"
+                    " keep the one that belongs to the model"
+                )
     for number in range(max(numbers, default=-1) + 1):
         if number not in numbers:
             raise missing_shard(number, len(numbers))

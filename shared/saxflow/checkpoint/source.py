@@ -144,6 +144,10 @@ def _meta_dimensions(params: Mapping[str, Any], shards: Sequence[meta.Shard]) ->
     vocab = embedding[0] * (count if embedding[-1] == width else 1)
     dims = dimensions_of_params(params, vocab=vocab)
     gate = _shape_of(shards[0], "layers.0.feed_forward.w1.weight")[0]
+    if dims.layers > len(shards[0].shapes):
+        raise WeightsError(
+            f"params.json: n_layers is {dims.layers}, but there are {len(shards[0].shapes)} tensors"
+        )
     _agree("dim", dims.model_dim, width)
     _agree("n_layers", dims.layers, meta.layer_count(list(shards[0].shapes)))
     _agree("vocab_size", dims.vocab, vocab)
