@@ -57,6 +57,8 @@ def test_shapes_add_up_to_the_parameters():
         ("layers.0.", "layers.0."),
         ("my.layers.0.w", "my.layers.0.w"),
         ("layers.0.a\nb", "layers.0.a\nb"),
+        ("layers.1234567890.w", "layers.1234567890.w"),
+        ("layers.٣.w", "layers.٣.w"),
         ("", ""),
     ],
 )

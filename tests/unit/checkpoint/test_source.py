@@ -283,11 +283,11 @@ def test_two_files_with_the_same_shard_number(meta):
     )
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "99999999999"])
+@pytest.mark.parametrize("number", ["9" * 400, "9999999999", "٣"])
 def test_a_layer_that_no_model_has(tmp_path, number):
     name = f"layers.{number}.attention.wq.weight"
     write_shard(tmp_path, **{name: torch.zeros(8, 8, dtype=torch.half)})
-    with pytest.raises(WeightsError, match=r"n_layers gives 1, but|has no place for"):
+    with pytest.raises(WeightsError, match="has no place for"):
         read(tmp_path)
 
 
