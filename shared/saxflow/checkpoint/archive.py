@@ -28,7 +28,9 @@ _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
-_DESCRIPTOR_SIZES = (0, 12, 16, 20, 24)
+_DESCRIBED = 0x0008
+"""Flag of an entry whose sizes and crc are repeated behind its bytes."""
+
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _OTHER_FORMATS = {
     b"GGUF": "a GGUF file; convert it from the original weights",
@@ -72,6 +74,19 @@ class _Central:
     name: str
     header: int
     size_bytes: int
+    described: bool
+
+    @property
+    def wide(self) -> bool:
+        """Whether torch writes 64-bit sizes for it."""
+        return self.size_bytes >= 0xFFFFFFFF or self.header >= 0xFFFFFFFF
+
+    @property
+    def descriptor_bytes(self) -> int:
+        """What torch writes between an entry's bytes and the next header."""
+        if not self.described or not self.size_bytes:
+            return 0
+        return 24 if self.wide else 16
 
 
 def read_archive(files: Directory, name: str, size_bytes: int) -> Archive:
@@ -131,8 +146,9 @@ def _central_records(name: str, raw: bytes, count: int) -> list[_Central]:
 def _central_record(name: str, raw: bytes, place: int, fields: tuple[int, ...]) -> _Central:
     flags, method = fields[5], fields[6]
     compressed, size, name_size, extra_size, header = *fields[10:14], fields[18]
-    text = raw[place + _CENTRAL.size :][:name_size]
-    extra = raw[place + _CENTRAL.size + name_size :][:extra_size]
+    text_end = place + _CENTRAL.size + name_size
+    text = raw[place + _CENTRAL.size : text_end]
+    extra = raw[text_end : text_end + extra_size]
     size, compressed, header = _wide(extra, size, compressed, header)
     entry = text.decode("utf-8", "replace")
     if "\0" in entry or "\\" in entry or entry.startswith("/") or ".." in entry.split("/"):
@@ -144,7 +160,7 @@ def _central_record(name: str, raw: bytes, place: int, fields: tuple[int, ...]) 
             f"{name}: entry {entry!r} is compressed; torch stores tensors uncompressed."
             " Save the file again with torch.save"
         )
-    return _Central(entry, header, size)
+    return _Central(entry, header, size, bool(flags & _DESCRIBED))
 
 
 def _wide(extra: bytes, size: int, compressed: int, header: int) -> tuple[int, int, int]:
@@ -187,12 +203,12 @@ def _data_start(files: Directory, name: str, record: _Central, limit: int) -> in
     """Return where the bytes begin: by torch's alignment where that fills the gap, else by looking.
 
     The gap between two headers must be exactly padding, data and descriptor; then no read is
-    needed, which matters for thousands of entries in Cloud Storage.
+    needed, which matters for thousands of entries in Cloud Storage. Since data and descriptor end
+    where the next header begins, no other alignment can fill the gap too.
     """
-    wide = record.size_bytes >= 0xFFFFFFFF or record.header >= 0xFFFFFFFF
-    padded = record.header + _LOCAL.size + len(record.name.encode()) + 4 + (4 if wide else 0)
+    padded = record.header + _LOCAL.size + len(record.name.encode()) + 4 + (4 if record.wide else 0)
     predicted = -(-padded // ALIGNMENT) * ALIGNMENT
-    if limit - predicted - record.size_bytes in _DESCRIPTOR_SIZES:
+    if predicted + record.size_bytes + record.descriptor_bytes == limit:
         return predicted
     header = files.read(name, record.header, _LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":

@@ -2,11 +2,13 @@
 
 import io
 import struct
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.serialization import config
 
 from saxflow.checkpoint.archive import read_archive
 from saxflow.checkpoint.local_directory import LocalDirectory
@@ -45,6 +47,24 @@ def test_archives_of_other_writers_are_found_by_their_headers(tmp_path):
     archive = archive_of(tmp_path, zipped([("a/data.pkl", b"pickle"), ("a/data/0", b"12345")]))
     entry = archive.entries["data/0"]
     assert (tmp_path / "x.pth").read_bytes()[entry.start :][:5] == b"12345"
+
+
+@pytest.mark.parametrize("alignment", [1, 4, 8, 16, 128, 4096])
+def test_entries_are_found_whatever_alignment_torch_was_told_to_use(tmp_path, alignment):
+    with config.patch("save.storage_alignment", alignment):
+        data = saved({str(n): torch.arange(n, dtype=torch.int16) for n in range(1, 60)})
+    archive = archive_of(tmp_path, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as reference:
+        for info in reference.infolist():
+            entry = archive.entries[info.filename.partition("/")[2]]
+            assert data[entry.start :][: entry.size_bytes] == reference.read(info), info.filename
+
+
+def test_a_directory_of_many_entries_is_read_in_one_pass(tmp_path):
+    data = zipped((f"a/data/{number}", b"") for number in range(60_000))
+    started = time.process_time()
+    assert len(archive_of(tmp_path, data).entries) == 60_000
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
