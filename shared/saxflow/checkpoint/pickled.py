@@ -32,7 +32,12 @@ STORAGE_DTYPES = {
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
 }
-MAX_STACK = 1_000_000
+MAX_OPCODES = 1_000_000
+"""Twenty times what a 405B needs; it bounds time, stack and memo."""
+
+MAX_TEXT_BYTES = 1024
+MAX_AXES = 64
+MAX_COUNT = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -111,15 +116,17 @@ def tensors(data: bytes, what: str) -> dict[str, TensorRef]:
             f"{what} holds {type(value).__name__}; a dictionary of tensors was expected"
         )
     return {
-        str(name): tensor
-        for name, tensor in value.items()
-        if _is_tensor(tensor, f"{what}: entry {name!r}")
+        str(name): tensor for name, tensor in value.items() if _is_named_tensor(name, tensor, what)
     }
 
 
-def _is_tensor(value: Any, what: str) -> bool:
+def _is_named_tensor(name: Any, value: Any, what: str) -> bool:
+    if not str(name).isprintable():
+        raise WeightsError(f"{what}: {name!r} is no tensor's name; the file is damaged or hostile")
     if not isinstance(value, TensorRef):
-        raise WeightsError(f"{what} is {type(value).__name__}; every entry must be a tensor")
+        raise WeightsError(
+            f"{what}: entry {name!r} is {type(value).__name__}; every entry must be a tensor"
+        )
     return True
 
 
@@ -135,16 +142,16 @@ class _Machine:
         self._result: list[Any] = []
 
     def run(self) -> Any:
-        while not self._result:
+        for _ in range(MAX_OPCODES):
             opcode = self._data[self.position]
             self.position += 1
             action = _OPCODES.get(opcode)
             if action is None:
                 raise self.refusal(f"opcode {opcode:#04x}")
             action(self)
-            if len(self._stack) > MAX_STACK:
-                raise self.refusal("a stack of a million values")
-        return self._result[0]
+            if self._result:
+                return self._result[0]
+        raise self.refusal(f"more than {MAX_OPCODES} opcodes")
 
     def refusal(self, what: str) -> WeightsError:
         return WeightsError(
@@ -167,7 +174,7 @@ class _Machine:
         return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
 
     def line(self) -> str:
-        end = self._data.index(b"\n", self.position)
+        end = self._data.index(b"\n", self.position, self.position + MAX_TEXT_BYTES)
         text = self._data[self.position : end].decode("utf-8")
         self.position = end + 1
         return text
@@ -272,11 +279,13 @@ def _is_storage(module: str, name: str) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
 
 
 def _counts(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, (tuple, list)) or not all(_is_count(value) for value in values):
+    if not isinstance(values, (tuple, list)) or len(values) > MAX_AXES:
+        raise ValueError(f"{short(values)} where sizes belong")
+    if not all(_is_count(value) for value in values):
         raise ValueError(f"{short(values)} where sizes belong")
     return tuple(values)
 
@@ -311,6 +320,8 @@ _CALLABLES: dict[str, Callable[..., Any]] = {
 
 
 def _text(machine: _Machine, size: int) -> None:
+    if size > MAX_TEXT_BYTES:
+        raise ValueError(f"a text of {size} bytes")
     machine.push(machine.take(size).decode("utf-8"))
 
 

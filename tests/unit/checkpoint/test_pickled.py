@@ -103,12 +103,37 @@ def test_calls_are_refused(evil, protocol):
         (b"", "damaged"),
         (b"\x80\x02)" + b"\x85" * 100_000 + b"Q.", r"persistent id \(\("),
         (b"\x80\x02)" + b"\x85" * 100_000 + b")R.", r"a call of \(\("),
-        (b"\x80\x02" + b"N" * 1_000_001 + b".", "a stack of a million values"),
+        (b"\x80\x02" + b"N" * 1_000_001 + b".", "more than 1000000 opcodes"),
+        (b"\x80\x02N" + b"\x94" * 1_000_001 + b".", "more than 1000000 opcodes"),
+        (b"\x80\x02c" + b"a" * 9999 + b"\nb\n.", "damaged"),
+        (b"\x80\x02X\x0f\x27\x00\x00" + b"a" * 9999 + b".", "a text of 9999 bytes"),
     ],
 )
 def test_hostile_or_broken_bytes(data, message):
     with pytest.raises(WeightsError, match=message):
         load(data, "x.pth")
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 65, (1 << 64,), (1, -1)])
+def test_sizes_that_no_tensor_has(sizes):
+    def enc(value):
+        return pickle.dumps(value, 2)[2:-1]
+
+    data = b"".join(
+        [
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((",
+            enc("storage") + b"ctorch\nFloatStorage\n" + enc("0") + enc("cpu") + enc(1) + b"tQ",
+            enc(0) + enc(sizes) + enc(sizes) + b"tR.",
+        ]
+    )
+    with pytest.raises(WeightsError, match="where sizes belong") as caught:
+        load(data, "x.pth")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_name_that_would_write_to_the_terminal():
+    with pytest.raises(WeightsError, match=r"'\\x1b\[2J' is no tensor's name"):
+        tensors(pickle.dumps({"\x1b[2J": 1}, 2), "x.pth")
 
 
 def refusal(read, data: bytes) -> str:
