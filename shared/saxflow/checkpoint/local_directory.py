@@ -123,13 +123,13 @@ class LocalDirectory:
 
 
 def _walk(top: Path, recursive: bool) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield files with their status; what vanishes meanwhile, or leads nowhere, is left out."""
+    """Yield regular files with their status; what vanishes meanwhile or leads nowhere is left out."""
     with os.scandir(top) as found:
         for entry in found:
             with suppress(FileNotFoundError):
-                if not entry.is_dir():
+                if entry.is_file():
                     yield entry.path, entry.stat()
-                elif recursive:
+                elif recursive and entry.is_dir():
                     yield from _walk(Path(entry.path), recursive)
 
 
@@ -182,7 +182,9 @@ def translated(what: str) -> Generator[None]:
     except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise InputError(f"{what}: {(error.strerror or '').lower()}") from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise InputError(f"{what}: {(error.strerror or '').lower()}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             raise ConfigurationError(
                 f"{what}: {(error.strerror or '').lower()}; choose another disk or make room"
             ) from error

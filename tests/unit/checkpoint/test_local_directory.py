@@ -19,6 +19,9 @@ from saxflow.errors import ConfigurationError, InputError, NotFoundError, Transi
         (errno.ENOTDIR, InputError, 3),
         (errno.ENOSPC, ConfigurationError, 1),
         (errno.EROFS, ConfigurationError, 1),
+        (errno.EFBIG, ConfigurationError, 1),
+        (errno.ELOOP, InputError, 3),
+        (errno.ENAMETOOLONG, InputError, 3),
         (errno.EIO, TransientError, 6),
     ],
 )
@@ -44,6 +47,14 @@ def test_a_directory_below_a_file(tmp_path):
     with pytest.raises(InputError, match="file exists"):
         LocalDirectory(tmp_path / "file").overwrite("a", b"x")
     assert LocalDirectory(tmp_path / "file").entries() == {}
+
+
+def test_only_regular_files_are_listed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    assert list(LocalDirectory(tmp_path).entries()) == ["file", "link"]
 
 
 def test_nothing_temporary_is_left_among_the_files(tmp_path):
