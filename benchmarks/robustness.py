@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import inputs
 from benchmarks.processes import SAXFLOW, run
 from saxflow.conversion.journal import read_journals
+from saxflow.layout import MARKERS, STEP_DIRECTORY
 
 ROUNDS = 100
 BLOCK_BYTES = 4 << 20
@@ -59,7 +60,7 @@ def _killed(source: Path, out: Path, seconds: float) -> bool:
 def _lost_chunks(out: Path) -> int:
     """Return how many chunks the journal calls finished that are not there."""
     partial = out / ".partial"
-    step = partial / "checkpoint_00000000"
+    step = partial / STEP_DIRECTORY
     if not step.exists():
         return 0
     journalled = read_journals(partial / "tasks").values()
@@ -70,18 +71,20 @@ def _lost_chunks(out: Path) -> int:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Return whether two step directories hold the same files with the same bytes."""
-    steps = [root / "checkpoint_00000000" for root in (one, other)]
-    files = [{p.relative_to(step) for p in step.rglob("*") if p.is_file()} for step in steps]
-    if files[0] != files[1]:
-        return False
-    names = sorted(map(str, files[0]))
+    """Return whether two checkpoints hold the same bytes; markers tell where each of them lies."""
+    steps = [root / STEP_DIRECTORY for root in (one, other)]
+    files = [_names(step) for step in steps]
+    names = sorted(files[0] - {*MARKERS})
     matching, _, _ = filecmp.cmpfiles(steps[0], steps[1], names, shallow=False)
-    return len(matching) == len(names)
+    return files[0] == files[1] and len(matching) == len(names)
+
+
+def _names(step: Path) -> set[str]:
+    return {str(path.relative_to(step)) for path in step.rglob("*") if path.is_file()}
 
 
 def _damages(out: Path, chance: random.Random) -> dict[str, Any]:
-    files = sorted(p for p in (out / "checkpoint_00000000").rglob("*") if p.is_file())
+    files = sorted(p for p in (out / STEP_DIRECTORY).rglob("*") if p.is_file())
     unnoticed = 0
     for number in range(ROUNDS):
         path = chance.choice(files)
