@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, cast
 
 from saxflow import layout
@@ -33,6 +34,8 @@ _PART = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
 _STORED_ITEMSIZE = 2
 MAX_SHARDS = 16
 """More tensor-parallel shards than any Llama was published in."""
+
+SHOWN_FILES = 5
 
 
 @dataclass(frozen=True)
@@ -153,31 +156,45 @@ def _check_presence(
 
 
 def _check_sequence(tensors: Sequence[SourceFile], source: str) -> None:
-    missing = [*_missing_shards(tensors), *_missing_parts(tensors)]
+    found = _shard_numbers(tensors, source)
+    numbers = range(max(found, default=-1))
+    gaps = (_shard(number) for number in numbers if number not in found)
+    missing = list(islice(chain(gaps, _missing_parts(tensors)), SHOWN_FILES + 1))
     if missing:
         count = len(tensors)
+        more = ", ..." if len(missing) > SHOWN_FILES else ""
         raise WeightsError(
-            f"{source}: {', '.join(missing)} is missing beside {count} other tensor"
-            f" file{'s' if count != 1 else ''}; upload all of them"
+            f"{source}: {', '.join(missing[:SHOWN_FILES])}{more} is missing beside {count} other"
+            f" tensor file{'s' if count != 1 else ''}; upload all of them"
         )
 
 
-def _missing_shards(tensors: Sequence[SourceFile]) -> list[str]:
-    found = {int(match[1]) for file in tensors if (match := _SHARD.fullmatch(file.name))}
-    return [_shard(number) for number in range(max(found, default=-1)) if number not in found]
+def _shard_numbers(tensors: Sequence[SourceFile], source: str) -> Mapping[int, str]:
+    found: dict[int, str] = {}
+    for file in tensors:
+        if match := _SHARD.fullmatch(file.name):
+            other = found.setdefault(int(match[1]), file.name)
+            if other != file.name:
+                raise WeightsError(
+                    f"{source}: {other} and {file.name} both name shard {int(match[1])};"
+                    " keep the one that belongs to the model"
+                )
+    return found
 
 
-def _missing_parts(tensors: Sequence[SourceFile]) -> list[str]:
+def _missing_parts(tensors: Sequence[SourceFile]) -> Iterator[str]:
     names = {file.name for file in tensors}
-    missing: dict[str, None] = {}
+    told: set[str] = set()
     for name in sorted(names):
         match = _PART.fullmatch(name)
         if match is None:
             continue
         stem, width, total = match[1], len(match[2]), match[3]
         parts = (f"{stem}-{n:0{width}}-of-{total}.safetensors" for n in range(1, int(total) + 1))
-        missing.update(dict.fromkeys(part for part in parts if part not in names))
-    return list(missing)
+        for part in parts:
+            if part not in names and part not in told:
+                told.add(part)
+                yield part
 
 
 def _shard(number: int) -> str:

@@ -116,6 +116,29 @@ def test_no_weights_at_all() -> None:
     assert "found: 0.txt, 1.txt, 2.txt, 3.txt, 4.txt, ..." in refused(listing)
 
 
+def test_two_files_for_one_shard() -> None:
+    listing = [*shards(0), file("consolidated.0.pth")]
+    assert refused(listing) == (
+        "gs://b/llama: consolidated.0.pth and consolidated.00.pth both name shard 0;"
+        " keep the one that belongs to the model"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("consolidated.20231122.pth", "consolidated.00.pth, consolidated.01.pth"),
+        ("m-1-of-20231122.safetensors", "m-2-of-20231122.safetensors, m-3-of"),
+        (f"m-1-of-{'9' * 900}.safetensors", "m-2-of-9"),
+    ],
+)
+def test_a_number_without_end_costs_no_memory(name: str, first: str) -> None:
+    message = refused([file(name)])
+    assert message.startswith(f"gs://b/llama: {first}")
+    assert message.count(".p") + message.count(".s") == 5
+    assert message.endswith(", ... is missing beside 1 other tensor file; upload all of them")
+
+
 def test_parts_of_safetensors_that_are_missing() -> None:
     listing = [file("model-00001-of-00003.safetensors"), file("model-00003-of-00003.safetensors")]
     assert "model-00002-of-00003.safetensors is missing" in refused(listing)
