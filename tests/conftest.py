@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from saxflow.local.clock import RealClock
+from saxflow.local.faults import Faults
+from saxflow.local.storage.server import StorageServer
 
 # Other processes of the machine must not decide whether an example was quick enough; nothing is
 # written beside the sources.
@@ -18,6 +22,7 @@ settings.register_profile("saxflow", deadline=None, database=None)
 settings.load_profile("saxflow")
 
 ROOT = Path(__file__).parents[1]
+BUCKETS = ("manifests", "control", "models", "cells")
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +49,35 @@ def meta_llama(tiny_llama: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """Return the faults of `storage`, none armed."""
+    return Faults()
+
+
+@pytest.fixture
+def storage_server(tmp_path: Path, faults: Faults) -> Iterator[StorageServer]:
+    """Return Cloud Storage on a loopback port; a client has to be told where it is."""
+    server = StorageServer(
+        tmp_path / "storage", clock=RealClock(), faults=faults, publish=lambda *_: None
+    )
+    for name in BUCKETS:
+        server.store.create_bucket(name, "local", {})
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def storage(storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> StorageServer:
+    """Return Cloud Storage where every client of this process looks for it.
+
+    Its buckets are `manifests`, `control`, `models` and `cells`.
+    """
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url)
+    return storage_server
 
 
 @pytest.fixture(scope="session")

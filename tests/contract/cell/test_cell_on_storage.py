@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
+from saxflow.gcp.clients import storage_client
 from saxflow.gcp.objects import Objects, Uri
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
 from saxflow.sax.blocking import Cell
 from saxflow.sax.servable import REGISTRY, Servable
@@ -26,18 +25,9 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Path) -> Generator[Objects]:
+def objects(storage: StorageServer, golden: Path) -> Generator[Objects]:
     """Return buckets that hold the golden checkpoint and a tokenizer."""
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    from saxflow.gcp.clients import storage_client
-
     client = storage_client("p")
-    for bucket in ("models", "cells"):
-        client.create_bucket(bucket)
     objects = Objects(client)
     source = golden / "tiny_mha_2shards/pax/checkpoint_00000000"
     for file in source.rglob("*"):
@@ -48,7 +38,6 @@ def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Path) -> Ge
     objects.write(Uri.parse("gs://models/tokenizer.model"), tokenizer, if_generation=None)
     yield objects
     client.close()
-    server.stop()
 
 
 def commit(objects: Objects) -> None:

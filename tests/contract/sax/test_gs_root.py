@@ -7,35 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud import storage
+from google.cloud.storage import Bucket, Client
 
 from saxflow.errors import ConfigurationError, NotFoundError
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
 from saxflow.sax import Cell
 from saxflow.sax import messages as m
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[storage.Bucket]:
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+def bucket(storage: StorageServer, monkeypatch: pytest.MonkeyPatch) -> Generator[Bucket]:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
-    client = storage.Client()
-    yield client.create_bucket("cells")
+    client = Client()
+    yield client.bucket("cells")
     client.close()
-    server.stop()
 
 
-def put(bucket: storage.Bucket, name: str, data: bytes) -> None:
+def put(bucket: Bucket, name: str, data: bytes) -> None:
     bucket.blob(f"llama/sax-root/sax/test/{name}").upload_from_string(data)
 
 
-def test_a_cell_exists_by_its_metadata_object(bucket: storage.Bucket, peer: Any) -> None:
+def test_a_cell_exists_by_its_metadata_object(bucket: Bucket, peer: Any) -> None:
     peer.answers["/sax.Admin/List"] = [b""]
     location = m.Location(location=peer.address).SerializeToString()
     with Cell.open("gs://cells/llama/sax-root/", "/sax/test") as cell:
@@ -48,7 +40,7 @@ def test_a_cell_exists_by_its_metadata_object(bucket: storage.Bucket, peer: Any)
         cell.list()
 
 
-def test_an_admin_that_never_was(bucket: storage.Bucket) -> None:
+def test_an_admin_that_never_was(bucket: Bucket) -> None:
     put(bucket, "METADATA", b"")
     with (
         Cell.open("gs://cells/llama/sax-root", "/sax/test") as cell,

@@ -18,11 +18,10 @@ import httpx
 import openai
 import pytest
 import uvicorn
+from google.cloud.storage import Client
 
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.head import Attempt, Head, Source
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
 from saxflow.pipeline.services import Services
 from saxflow.sax import messages as m
@@ -172,17 +171,11 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Installation]:
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+def installation(
+    tmp_path: Path, storage: StorageServer, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Installation]:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
-    from google.cloud import storage
-
-    client = storage.Client()
-    client.create_bucket("control")
+    client = Client()
     settings = load_settings(
         {
             "SAXFLOW_PROJECT": "local",
@@ -195,7 +188,6 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[I
     (tmp_path / "cells").mkdir()
     yield Installation(tmp_path / "cells", Services(settings, Objects(client)))
     client.close()
-    server.stop()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`saxflow validate`, `plan` and `schema` answer people and scripts, with documented exit codes."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,6 @@ from saxflow import events, manifest
 from saxflow.cli import app
 from saxflow.cli.console import run
 from saxflow.gcp.clients import storage_client
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
-from saxflow.local.storage.server import StorageServer
 
 SMALLEST = "apiVersion: saxflow/v1\nname: tiny\nweights: {source: gs://models/tiny}\n"
 INSTALLATION = {
@@ -40,27 +36,6 @@ def _no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
 def installation(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in INSTALLATION.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageServer]:
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def weights(storage: StorageServer, installation: None, golden: Path) -> None:
-    client = storage_client("proj")
-    bucket = client.create_bucket("models")
-    for path in (golden / "tiny_mha_2shards/meta").iterdir():
-        bucket.blob(f"tiny/{path.name}").upload_from_filename(str(path))
-    bucket.blob("tokenizer.model").upload_from_filename(str(golden / "tiny320.model"))
-    client.close()
 
 
 @pytest.fixture
@@ -126,7 +101,7 @@ def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "schema", "poem")[0] == 2
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("golden_weights", "installation")
 def test_plan(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     code, said, _ = answer(capsys, "plan", str(tiny), "--json")
     assert code == 0
@@ -137,7 +112,7 @@ def test_plan(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     assert said["hourly_usd"] == 1.2
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("golden_weights", "installation")
 def test_plan_for_people(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     said = answer(capsys, "plan", str(tiny))[1]
     assert "cost         1.20 USD an hour, torn down after 8 h, at most 9.60 USD" in said
@@ -147,10 +122,8 @@ def test_plan_for_people(capsys: pytest.CaptureFixture[str], tiny: Path) -> None
     assert "until the manifest is deleted" in answer(capsys, "plan", str(tiny))[1]
 
 
-@pytest.mark.usefixtures("weights")
-def test_a_plan_touches_nothing(
-    capsys: pytest.CaptureFixture[str], tiny: Path, storage: StorageServer
-) -> None:
+@pytest.mark.usefixtures("golden_weights", "installation")
+def test_a_plan_touches_nothing(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     client = storage_client("proj")
     before = [(b.name, b.generation) for b in client.list_blobs("models")]
     answer(capsys, "plan", str(tiny))
@@ -158,7 +131,7 @@ def test_a_plan_touches_nothing(
     client.close()
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("golden_weights", "installation")
 def test_a_plan_refuses_with_every_reason(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     tiny.write_text(f"{SMALLEST}model: {{size: 7b}}\nlifecycle: {{maxHourlyCost: 1}}\n")
     code, said, _ = answer(capsys, "plan", str(tiny), "--json")
@@ -166,7 +139,7 @@ def test_a_plan_refuses_with_every_reason(capsys: pytest.CaptureFixture[str], ti
     assert [p["path"] for p in said["problems"]] == ["model.size", "lifecycle.maxHourlyCost"]
 
 
-@pytest.mark.usefixtures("weights")
+@pytest.mark.usefixtures("golden_weights", "installation")
 def test_a_missing_shard_is_named(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     client = storage_client("proj")
     client.bucket("models").blob("tiny/consolidated.01.pth").delete()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,6 @@ from saxflow.checkpoint.hugging_face import LAYER_NAMES, TOP_NAMES
 from saxflow.checkpoint.mapping import recipe
 from saxflow.checkpoint.matrices import role_of, tensor_shape
 from saxflow.checkpoint.meta import CUTS, tensor_names
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
-from saxflow.local.storage.server import StorageServer
 from saxflow.weights import Dimensions
 
 MHA = Dimensions(2, 32, 4, 4, 8, 96, 80)
@@ -228,27 +225,3 @@ def kit() -> Kit:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A grouped-query model in two shards that several tests only read."""
     return write_meta(tmp_path_factory.mktemp("tiny") / "meta", random_model(GQA), MetaFiles())
-
-
-@pytest.fixture
-def faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture
-def storage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Faults
-) -> Iterator[StorageServer]:
-    """Cloud Storage on a loopback port with a bucket named `models`."""
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=faults, publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    from google.cloud import storage as client_library
-
-    client = client_library.Client(project="local")
-    client.create_bucket("models")
-    yield server
-    client.close()
-    server.stop()

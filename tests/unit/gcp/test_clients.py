@@ -44,15 +44,15 @@ def test_the_publisher_keeps_the_order() -> None:
         assert client.publisher_options.enable_message_ordering
 
 
-def test_storage_goes_to_its_endpoint(server: StorageServer) -> None:
-    with closing(clients.storage_client("proj", Endpoints(storage=server.url))) as client:
+def test_storage_goes_to_its_endpoint(storage_server: StorageServer) -> None:
+    with closing(clients.storage_client("proj", Endpoints(storage=storage_server.url))) as client:
         client.create_bucket("one")
         assert [bucket.name for bucket in client.list_buckets()] == ["one"]
 
 
 def test_the_environment_decides_by_default(
-    server: StorageServer, monkeypatch: pytest.MonkeyPatch
+    storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url)
     with closing(clients.storage_client("proj")) as client:
-        assert server.url == client._connection.API_BASE_URL
+        assert storage_server.url == client._connection.API_BASE_URL

@@ -8,29 +8,16 @@ import pytest
 from saxflow.errors import InputError, WeightsError
 from saxflow.gcp.clients import storage_client
 from saxflow.gcp.objects import Objects, Uri
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
-from saxflow.local.storage.server import StorageServer
 from saxflow.manifest import parse
 from saxflow.pipeline.weight_facts import MAX_DOCUMENT_BYTES, gather
 from saxflow.plan import WeightFacts
 
 
 @pytest.fixture
-def objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Path) -> Iterator[Objects]:
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+def objects(golden_weights: None) -> Iterator[Objects]:
     client = storage_client("proj")
-    bucket = client.create_bucket("models")
-    for path in (golden / "tiny_mha_2shards/meta").iterdir():
-        bucket.blob(f"tiny/{path.name}").upload_from_filename(str(path))
-    bucket.blob("tokenizer.model").upload_from_filename(str(golden / "tiny320.model"))
     yield Objects(client)
     client.close()
-    server.stop()
 
 
 @pytest.fixture
