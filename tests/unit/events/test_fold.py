@@ -1,39 +1,15 @@
 """Any order of any events folds to one status."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saxflow import events
-from saxflow.events import TYPES, Event
+from saxflow.events import Event
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def event(
-    name: str,
-    second: float = 0,
-    *,
-    generation: str = "7",
-    attempt: int = 1,
-    number: int | None = None,
-    **details: Any,
-) -> Event:
-    return events.build(
-        name,
-        project="p",
-        deployment="tiny",
-        generation=generation,
-        attempt=attempt,
-        message=f"{name} happened",
-        now=START + timedelta(seconds=second),
-        number=number,
-        **details,
-    )
+from .samples import event, random_events
 
 
 def timeline(*names: str, generation: str = "7", attempt: int = 1, start: float = 0) -> list[Event]:
@@ -57,16 +33,6 @@ JOURNEY = (
     "model.loading",
     "model.published",
     "model.serving",
-)
-
-
-random_events = st.builds(
-    event,
-    st.sampled_from(list(TYPES)),
-    st.integers(0, 5),
-    generation=st.sampled_from(["7", "8", "10"]),
-    attempt=st.integers(1, 2),
-    number=st.none() | st.integers(0, 3),
 )
 
 
