@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import socket
 import socketserver
 import struct
@@ -83,10 +84,10 @@ class Body:
 
     def _next_chunk(self) -> None:
         line = self._source.readline(_LINE_LIMIT_BYTES)
-        try:
-            self._left = int(line.split(b";")[0], 16)
-        except ValueError as error:
-            raise BadBody(f"chunk size {line!r} is not hexadecimal") from error
+        size = line.split(b";")[0].strip()
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", size):
+            raise BadBody(f"chunk size {line[:40]!r} is not hexadecimal")
+        self._left = int(size, 16)
         if self._left == 0:
             while self._source.readline(_LINE_LIMIT_BYTES).strip():
                 continue
@@ -95,8 +96,8 @@ class Body:
 
 def _content_length(headers: Message) -> int:
     text = headers.get("Content-Length") or "0"
-    if not text.isdecimal():
-        raise BadBody(f"Content-Length {text!r} is not a number")
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise BadBody(f"Content-Length {text[:40]!r} is not a number of bytes")
     return int(text)
 
 

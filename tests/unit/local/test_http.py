@@ -98,13 +98,14 @@ def test_handlers_that_fail_answer_500(connection: http.client.HTTPConnection) -
     assert b"ValueError: no such page" in body
 
 
-def test_bad_chunk_sizes_answer_400(connection: http.client.HTTPConnection) -> None:
+@pytest.mark.parametrize("size", [b"zz", b"-1", b"", b"1_0", b"0x1", b"f" * 5000])
+def test_bad_chunk_sizes_answer_400(connection: http.client.HTTPConnection, size: bytes) -> None:
     with socket.create_connection((connection.host, connection.port), 5) as raw:
-        raw.sendall(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        raw.sendall(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("length", [b"x", b"-1", b"1.5"])
+@pytest.mark.parametrize("length", [b"x", b"-1", b"1.5", b"9" * 5000])
 def test_bad_lengths_answer_400(connection: http.client.HTTPConnection, length: bytes) -> None:
     with socket.create_connection((connection.host, connection.port), 5) as raw:
         raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
