@@ -13,6 +13,13 @@ from saxflow.local.storage.journal import Journal
 from saxflow.local.storage.resources import BucketRecord, ObjectRecord
 
 
+def no_such_bucket() -> exceptions.NotFound:
+    """Return what every call on a bucket that does not exist is answered."""
+    return exceptions.NotFound(
+        "The specified bucket does not exist.", errors=[{"reason": "NoSuchBucket"}]
+    )
+
+
 class Bucket:
     """One bucket: its record, its live objects and the directory they are in."""
 
@@ -38,7 +45,7 @@ class Bucket:
     def check_alive(self) -> None:
         """Raise NotFound when the bucket was deleted meanwhile. Needs the lock."""
         if self.deleted:
-            raise exceptions.NotFound("The specified bucket does not exist.")
+            raise no_such_bucket()
 
     def put(self, record: ObjectRecord) -> ObjectRecord | None:
         """Make a record the live one; return the one before. Needs the lock."""

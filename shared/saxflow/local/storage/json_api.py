@@ -5,28 +5,37 @@ Source: the discovery document of storage v1; cloud.google.com/storage/docs/json
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, cast
 
 from google.api_core import exceptions
 
 from saxflow.local.http import Response, json_response
-from saxflow.local.storage.listing import Query
+from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit
 from saxflow.local.storage.media import Call, media_headers, send_media
 from saxflow.local.storage.multipart import MultipartUpload
 from saxflow.local.storage.notifications import Notifications
 from saxflow.local.storage.payload import file_pieces
 from saxflow.local.storage.preconditions import Lookup, Preconditions, parse_int64
 from saxflow.local.storage.ranges import ContentRange, parse_content_range
-from saxflow.local.storage.resources import WRITABLE, ObjectRecord
+from saxflow.local.storage.resources import WRITABLE, ObjectRecord, check_name, json_object
 from saxflow.local.storage.store import Store
 from saxflow.local.storage.uploads import Resumables, Session
 
-_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_NAME_LIMIT_BYTES = 1024
+_BUCKET_PART = "[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_BUCKET_NAME = re.compile(
+    rf"(?=.{{3,222}}$)(?!goog)(?!\d+(?:\.\d+){{3}}$){_BUCKET_PART}(?:\.{_BUCKET_PART})*"
+)
 _COMPOSE_LIMIT = 32
-_PAGE_LIMIT = 1000
+_REASONS = {
+    400: "invalid",
+    404: "notFound",
+    409: "conflict",
+    412: "conditionNotMet",
+    416: "requestedRangeNotSatisfiable",
+    429: "rateLimitExceeded",
+    503: "backendError",
+}
 
 
 class JsonApi:
@@ -68,12 +77,14 @@ class JsonApi:
     def patch_bucket(self, call: Call) -> Response:
         """buckets.patch and buckets.update"""
         conditions = Preconditions.from_query(call.first)
-        record = self._store.patch_bucket(call.names[0], _body(call), conditions)
+        whole = call.request.method == "PUT"
+        record = self._store.patch_bucket(call.names[0], _body(call), conditions, whole=whole)
         return json_response(200, record.resource(call.root))
 
     def delete_bucket(self, call: Call) -> Response:
         """buckets.delete"""
         self._store.delete_bucket(call.names[0], Preconditions.from_query(call.first))
+        self._notifications.forget(call.names[0])
         return Response(204)
 
     def storage_layout(self, call: Call) -> Response:
@@ -100,7 +111,7 @@ class JsonApi:
         for name in ("matchGlob", "softDeleted"):
             if call.first(name) not in (None, "", "false", "False"):
                 raise exceptions.MethodNotImplemented(f"{name} is not part of the embedded cloud")
-        limit = parse_int64(call.first, "maxResults") or _PAGE_LIMIT
+        limit = page_limit(parse_int64(call.first, "maxResults"), "maxResults")
         query = Query(
             prefix=call.first("prefix") or "",
             delimiter=call.first("delimiter") or "",
@@ -108,7 +119,7 @@ class JsonApi:
             end_offset=call.first("endOffset") or "",
             include_trailing_delimiter=_flag(call.first("includeTrailingDelimiter")),
             page_token=call.first("pageToken") or "",
-            limit=max(1, min(limit, _PAGE_LIMIT)),
+            limit=limit or PAGE_LIMIT,
         )
         records, page = self._store.list(call.names[0], query)
         answer: dict[str, Any] = {"kind": "storage#objects"}
@@ -125,7 +136,9 @@ class JsonApi:
         conditions = Preconditions.from_query(call.first)
         generation = parse_int64(call.first, "generation")
         if call.first("alt") == "media" or call.request.path.startswith("/download/"):
-            return send_media(self._store, call, generation=generation, conditions=conditions)
+            return send_media(
+                self._store, call, generation=generation, conditions=conditions, refusal=error_json
+            )
         bucket, name = call.names
         record = self._store.get(bucket, name, generation=generation, conditions=conditions)
         return self._object(call, self._store.with_md5(record))
@@ -169,9 +182,10 @@ class JsonApi:
         sources = body.get("sourceObjects")
         if not isinstance(sources, list) or not 1 <= len(sources) <= _COMPOSE_LIMIT:
             raise exceptions.InvalidArgument(f"compose takes 1 to {_COMPOSE_LIMIT} source objects")
+        check_name(name)
         conditions = Preconditions.from_query(call.first)
         self._store.check(bucket, name, conditions)
-        records = [self._compose_source(bucket, source) for source in sources]
+        records = [self._compose_source(bucket, *each) for each in enumerate(sources)]
         payload = self._store.payload(bucket)
         for record in records:
             payload.fill(file_pieces(self._store.bucket(bucket).path(record.file)))
@@ -209,7 +223,7 @@ class JsonApi:
         """A chunk, the whole, or a status query of a resumable session."""
         session = self._resumables.get(call.first("upload_id") or "")
         header = call.header("Content-Range")
-        span = parse_content_range(header) if header else _whole(call, session)
+        span = _chunk(call, header) if header else _whole(call, session)
         record = self._resumables.append(session, span, call.pieces(), call.promised())
         if record is not None:
             return self._object(call, record)
@@ -267,14 +281,17 @@ class JsonApi:
         body = _body(call)
         fields = body if any(key in body for key in (*WRITABLE, "metadata")) else None
         conditions = Preconditions.from_query(call.first)
-        _check_name(name)
+        check_name(name)
         return self._store.copy(source, bucket, name, fields, conditions)
 
-    def _compose_source(self, bucket: str, source: Any) -> ObjectRecord:
+    def _compose_source(self, bucket: str, index: int, source: Any) -> ObjectRecord:
         field = _lookup(source)
+        name = field("name")
+        if not name:
+            raise exceptions.InvalidArgument(f"sourceObjects[{index}] has no name")
         return self._store.get(
             bucket,
-            field("name") or "",
+            name,
             generation=parse_int64(field, "generation"),
             conditions=Preconditions.from_query(_lookup(_member(source, "objectPreconditions"))),
         )
@@ -302,8 +319,35 @@ class JsonApi:
 
     def _named(self, call: Call, fields: dict[str, Any]) -> dict[str, Any]:
         name = call.first("name") or fields.get("name") or ""
-        _check_name(str(name))
+        check_name(str(name))
         return {**fields, "name": str(name)}
+
+
+def error_json(error: exceptions.GoogleAPICallError) -> Response:
+    """Return an error as the JSON API answers it."""
+    status = int(error.code or 500)
+    reason = _REASONS.get(status, "internalError")
+    detail = {"message": error.message, "domain": "global", "reason": reason}
+    body = {"error": {"code": status, "message": error.message, "errors": [detail]}}
+    return json_response(status, body)
+
+
+def _chunk(call: Call, header: str) -> ContentRange:
+    """Return what a chunk says of itself.
+
+    Raises:
+        InvalidArgument: it cannot be read, or the body has another length.
+    """
+    span = parse_content_range(header)
+    length = call.header("Content-Length")
+    if span.start is not None and span.end is not None and length:
+        promised = span.end - span.start + 1
+        if int(length) != promised:
+            raise exceptions.InvalidArgument(
+                f"There were {length} byte(s) in the request body; there should have been"
+                f" {promised} according to the Content-Range header."
+            )
+    return span
 
 
 def _whole(call: Call, session: Session) -> ContentRange:
@@ -337,23 +381,5 @@ def _flag(text: str | None) -> bool:
     return (text or "").lower() == "true"
 
 
-def _check_name(name: str) -> None:
-    if not name:
-        raise exceptions.InvalidArgument("Required parameter: name")
-    if len(name.encode()) > _NAME_LIMIT_BYTES or "\r" in name or "\n" in name:
-        raise exceptions.InvalidArgument(f"Invalid object name: {name[:80]!r}")
-    if name in (".", "..") or name.startswith(".well-known/acme-challenge/"):
-        raise exceptions.InvalidArgument(f"Invalid object name: {name!r}")
-
-
 def _body(call: Call) -> dict[str, Any]:
-    text = call.request.body.read()
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise exceptions.InvalidArgument(f"Parse Error: {error}") from error
-    if not isinstance(value, dict):
-        raise exceptions.InvalidArgument("Parse Error: a JSON object was expected")
-    return value
+    return json_object(call.request.body.read())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from google.api_core import exceptions
 
+PAGE_LIMIT = 1000
 _LAST = "\U0010ffff"
 
 
@@ -26,7 +27,7 @@ class Query:
     end_offset: str = ""
     include_trailing_delimiter: bool = False
     page_token: str = ""
-    limit: int = 1000
+    limit: int = PAGE_LIMIT
 
 
 @dataclass
@@ -36,6 +37,20 @@ class Page:
     names: list[str] = field(default_factory=list[str])
     prefixes: list[str] = field(default_factory=list[str])
     next_token: str = ""
+
+
+def page_limit(wanted: int | None, name: str) -> int:
+    """Return how many entries a page has at most.
+
+    Args:
+        wanted: by the parameter `name`, None when it was not given.
+
+    Raises:
+        InvalidArgument: a negative number.
+    """
+    if wanted is not None and wanted < 0:
+        raise exceptions.InvalidArgument(f"{name} is {wanted}; it cannot be negative")
+    return PAGE_LIMIT if wanted is None else min(wanted, PAGE_LIMIT)
 
 
 def page_of(names: Sequence[str], query: Query) -> Page:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from google.api_core import exceptions
 
 from saxflow.local.faults import Fault
-from saxflow.local.http import Dropped, FileSlice, Request, Response, json_response
+from saxflow.local.http import Dropped, FileSlice, Request, Response
 from saxflow.local.storage.payload import PIECE_BYTES, promised_hashes
 from saxflow.local.storage.preconditions import Preconditions
 from saxflow.local.storage.ranges import parse_range
@@ -67,9 +67,17 @@ class Call:
 
 
 def send_media(
-    store: Store, call: Call, *, generation: int | None, conditions: Preconditions
+    store: Store,
+    call: Call,
+    *,
+    generation: int | None,
+    conditions: Preconditions,
+    refusal: Callable[[exceptions.GoogleAPICallError], Response],
 ) -> Response:
     """Answer an object's bytes, whole or a range.
+
+    Args:
+        refusal: the API's words for a range beyond the end.
 
     Raises:
         NotFound, PreconditionFailed, NotModified.
@@ -80,8 +88,9 @@ def send_media(
         part = parse_range(call.header("Range") or None, record.size)
     except exceptions.RequestRangeNotSatisfiable as error:
         file.close()
-        body = {"error": {"code": 416, "message": error.message}}
-        return json_response(416, body, {"Content-Range": f"bytes */{record.size}"})
+        refused = refusal(error)
+        refused.headers["Content-Range"] = f"bytes */{record.size}"
+        return refused
     headers = media_headers(record)
     if part.partial:
         headers["Content-Range"] = part.content_range(record.size)

@@ -6,15 +6,14 @@ some clients send them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
-from typing import Any
 
 from google.api_core import exceptions
 
 from saxflow.local.storage.payload import PIECE_BYTES
+from saxflow.local.storage.resources import json_object
 
 _HEAD_LIMIT_BYTES = 1 << 20
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -47,7 +46,7 @@ class MultipartUpload:
         self._boundary = boundary_of(content_type)
         self._skip_past(self._boundary)
         _, body = self._part()
-        self.metadata = _metadata(body)
+        self.metadata = json_object(body)
         headers, self._buffer = self._media_headers()
         self.content_type = headers.get("content-type", "")
 
@@ -100,13 +99,3 @@ def _split(part: bytes) -> tuple[dict[str, str], bytes]:
         return {}, part
     headers = BytesParser().parsebytes(part[: blank.end()].lstrip())
     return {key.lower(): value for key, value in headers.items()}, part[blank.end() :]
-
-
-def _metadata(body: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(body or b"{}")
-    except ValueError as error:
-        raise exceptions.InvalidArgument(f"the metadata part is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise exceptions.InvalidArgument("the metadata part must be a JSON object")
-    return value

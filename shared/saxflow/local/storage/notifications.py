@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.api_core import exceptions
@@ -25,6 +26,8 @@ _EVENT_TYPES: dict[Event, str] = {
     "metadataUpdated": "OBJECT_METADATA_UPDATE",
 }
 _TOPIC_PREFIX = "//pubsub.googleapis.com/"
+_TOPIC = re.compile(rf"{_TOPIC_PREFIX}projects/[^/]+/topics/[^/]+")
+_PAYLOAD_FORMATS = ("JSON_API_V1", "NONE")
 
 
 class Notifications:
@@ -46,14 +49,14 @@ class Notifications:
         """Store a configuration and return it with its id.
 
         Raises:
-            InvalidArgument: the topic is not a Pub/Sub topic's full name.
+            InvalidArgument: the topic is not a Pub/Sub topic's full name, or another field says
+                what cannot be sent.
         """
-        topic = str(fields.get("topic", ""))
-        if not topic.startswith(f"{_TOPIC_PREFIX}projects/"):
-            raise exceptions.InvalidArgument(f"Invalid topic {topic!r}")
+        given = {name: value for name, value in fields.items() if value is not None}
+        _check(given)
         with self._lock:
             identity = str(next(self._numbers))
-            stored = {"payload_format": "JSON_API_V1", **fields}
+            stored = {"payload_format": "JSON_API_V1", **given}
             stored |= {"kind": "storage#notification", "id": identity, "etag": identity}
             self._configurations[bucket, identity] = stored
         return stored
@@ -85,6 +88,12 @@ class Notifications:
         with self._lock:
             self._configurations.pop((bucket, identity), None)
 
+    def forget(self, bucket: str) -> None:
+        """Forget every configuration of a bucket that was deleted."""
+        with self._lock:
+            for key in [key for key in self._configurations if key[0] == bucket]:
+                del self._configurations[key]
+
     def on_event(self, event: Event, record: ObjectRecord, attributes: Mapping[str, str]) -> None:
         """Publish a change to every configuration that asks for it."""
         for configuration in self.of(record.bucket):
@@ -115,6 +124,30 @@ class Notifications:
             **(configuration.get("custom_attributes") or {}),
         }
         self._publish(configuration["topic"].removeprefix(_TOPIC_PREFIX), data, sent)
+
+
+def _check(fields: Mapping[str, Any]) -> None:
+    topic = str(fields.get("topic", ""))
+    if not _TOPIC.fullmatch(topic):
+        raise exceptions.InvalidArgument(
+            f"Invalid topic {topic!r}: use {_TOPIC_PREFIX}projects/PROJECT/topics/TOPIC"
+        )
+    known = list(_EVENT_TYPES.values())
+    right = {
+        "event_types": lambda value: (
+            isinstance(value, list) and all(each in known for each in value)
+        ),
+        "payload_format": lambda value: value in _PAYLOAD_FORMATS,
+        "object_name_prefix": lambda value: isinstance(value, str),
+        "custom_attributes": lambda value: isinstance(value, dict) and _is_text(value.values()),
+    }
+    for name, holds in right.items():
+        if name in fields and not holds(fields[name]):
+            raise exceptions.InvalidArgument(f"Invalid {name} {fields[name]!r}")
+
+
+def _is_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _wanted(configuration: Mapping[str, Any], event: Event, name: str) -> bool:

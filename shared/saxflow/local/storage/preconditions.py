@@ -5,12 +5,15 @@ Source: cloud.google.com/storage/docs/request-preconditions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.api_core import exceptions
 
 Lookup = Callable[[str], str | None]
+
+_INT64 = re.compile(r"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,19 @@ class Preconditions:
         )
 
     @classmethod
-    def from_headers(cls, first: Lookup) -> Preconditions:
+    def from_headers(cls, first: Lookup, *, source: bool = False) -> Preconditions:
         """Read `x-goog-if-generation-match` and `x-goog-if-metageneration-match`.
+
+        Args:
+            source: read those of the object to be copied, `x-goog-copy-source-if-...`.
 
         Raises:
             InvalidArgument: a value is not a number.
         """
+        prefix = "x-goog-copy-source-if" if source else "x-goog-if"
         return cls(
-            generation_match=parse_int64(first, "x-goog-if-generation-match"),
-            metageneration_match=parse_int64(first, "x-goog-if-metageneration-match"),
+            generation_match=parse_int64(first, f"{prefix}-generation-match"),
+            metageneration_match=parse_int64(first, f"{prefix}-metageneration-match"),
         )
 
     def check(self, generation: int, metageneration: int, *, reading: bool = False) -> None:
@@ -73,15 +80,14 @@ def parse_int64(first: Lookup, name: str) -> int | None:
     """Return a parameter as a number, None when absent.
 
     Raises:
-        InvalidArgument: not a number.
+        InvalidArgument: not a number of 64 bits.
     """
     text = first(name)
     if text is None or text == "":
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise exceptions.InvalidArgument(f"Invalid value {text!r} for {name}") from None
+    if not _INT64.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+        raise exceptions.InvalidArgument(f"Invalid value {text[:40]!r} for {name}")
+    return int(text)
 
 
 def _differs(wanted: int | None, actual: int) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from google.api_core import exceptions
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,19})-(\d{1,19})|\*)/(\d{1,19}|\*)")
+_DIGITS = 20
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ def parse_range(header: str | None, size: int) -> Slice:
     if match is None or (match[1] == "" and match[2] == ""):
         return Slice(0, size)
     if match[1] == "":
-        length = min(int(match[2]), size)
+        length = min(_number(match[2]), size)
         if length == 0:
             raise _unsatisfiable(header, size)
         return Slice(size - length, length, partial=True)
-    start = int(match[1])
-    end = min(int(match[2]), size - 1) if match[2] else size - 1
+    start = _number(match[1])
+    end = min(_number(match[2]), size - 1) if match[2] else size - 1
     if start >= size or end < start:
         raise _unsatisfiable(header, size)
     return Slice(start, end - start + 1, partial=True)
@@ -66,7 +67,8 @@ def parse_content_range(header: str) -> ContentRange:
     """Read the Content-Range of a chunk.
 
     Raises:
-        InvalidArgument: not of the form `bytes A-B/N`, `bytes A-B/*`, `bytes */N` or `bytes */*`.
+        InvalidArgument: not of the form `bytes A-B/N`, `bytes A-B/*`, `bytes */N` or `bytes */*`,
+            or A, B and N contradict each other.
     """
     match = _CONTENT_RANGE.fullmatch(header.strip())
     if match is None:
@@ -74,7 +76,15 @@ def parse_content_range(header: str) -> ContentRange:
     total = None if match[3] == "*" else int(match[3])
     if match[1] is None:
         return ContentRange(None, None, total)
-    return ContentRange(int(match[1]), int(match[2]), total)
+    start, end = int(match[1]), int(match[2])
+    if end < start or (total is not None and total <= end):
+        raise exceptions.InvalidArgument(f"Content-Range {header!r} contradicts itself")
+    return ContentRange(start, end, total)
+
+
+def _number(digits: str) -> int:
+    """Return a position; one of more digits than any object has bytes is cut, but stays beyond."""
+    return int(digits.lstrip("0")[:_DIGITS] or "0")
 
 
 def _unsatisfiable(header: str | None, size: int) -> exceptions.GoogleAPICallError:

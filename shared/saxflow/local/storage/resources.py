@@ -5,6 +5,7 @@ Source: the discovery document of storage v1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -24,6 +25,44 @@ WRITABLE = (
     "temporaryHold",
 )
 """Fields of an object that its writer decides, besides `metadata`."""
+
+_NAME_LIMIT_BYTES = 1024
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name an object.
+
+    Raises:
+        InvalidArgument.
+    """
+    if not name:
+        raise exceptions.InvalidArgument("Required parameter: name")
+    if len(name.encode()) > _NAME_LIMIT_BYTES or "\r" in name or "\n" in name:
+        raise exceptions.InvalidArgument(f"Invalid object name: {name[:80]!r}")
+    if name in (".", "..") or name.startswith(".well-known/acme-challenge/"):
+        raise exceptions.InvalidArgument(f"Invalid object name: {name!r}")
+
+
+def json_object(text: bytes) -> dict[str, Any]:
+    """Return the JSON object that a request carries, an empty one when it carries nothing.
+
+    Raises:
+        InvalidArgument: it is none, or has text that UTF-8 cannot hold.
+    """
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text.decode(), parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise exceptions.InvalidArgument(f"Parse Error: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise exceptions.InvalidArgument("Parse Error: a JSON object was expected")
+    return cast("dict[str, Any]", value)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
 
 
 def custom_metadata(fields: Mapping[str, Any]) -> dict[str, str | None]:

@@ -21,9 +21,8 @@ from saxflow.local.http import (
     HttpServer,
     Request,
     Response,
-    json_response,
 )
-from saxflow.local.storage.json_api import JsonApi
+from saxflow.local.storage.json_api import JsonApi, error_json
 from saxflow.local.storage.media import Call
 from saxflow.local.storage.notifications import Notifications, Publish
 from saxflow.local.storage.store import Listener, Store
@@ -32,15 +31,6 @@ from saxflow.local.storage.xml_api import XmlApi, error_xml
 
 Operation = Callable[[Call], Response]
 
-_REASONS = {
-    400: "invalid",
-    404: "notFound",
-    409: "conflict",
-    412: "conditionNotMet",
-    416: "requestedRangeNotSatisfiable",
-    429: "rateLimitExceeded",
-    503: "backendError",
-}
 _MEDIA_METHODS = frozenset({"objects.get", "objects.insert"})
 
 
@@ -138,9 +128,7 @@ class StorageServer:
             return "/".join(names)
         name = request.first("name") or request.first("prefix")
         name = name or self._resumables.name_of(request.first("upload_id"))
-        if not name and (found := _NAME_IN_BODY.search(request.body.peek())):
-            name = json.loads(found[1])
-        return f"{names[0]}/{name}"
+        return f"{names[0]}/{name or _name_in(request.body.peek())}"
 
     def _before(self, fault: Fault | None, name: str) -> None:
         if fault is None or fault.kind == "lost":
@@ -155,16 +143,19 @@ class StorageServer:
         raise Dropped(reset=fault.kind == "reset-connection")
 
 
+def _name_in(body: bytes) -> str:
+    """Return the object's name that the beginning of an upload tells, empty when it tells none."""
+    found = _NAME_IN_BODY.search(body)
+    try:
+        return json.loads(found[1]) if found else ""
+    except ValueError:
+        return ""
+
+
 def _error(error: exceptions.GoogleAPICallError, *, xml: bool) -> Response:
-    status = int(error.code or 500)
-    if status == 304:
+    if error.code == 304:
         return Response(304)
-    if xml:
-        return error_xml(error)
-    reason = _REASONS.get(status, "internalError")
-    detail = {"message": error.message, "domain": "global", "reason": reason}
-    body = {"error": {"code": status, "message": error.message, "errors": [detail]}}
-    return json_response(status, body)
+    return error_xml(error) if xml else error_json(error)
 
 
 def _routes(json_api: JsonApi, xml_api: XmlApi) -> list[Route]:

@@ -15,12 +15,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
-from saxflow.local.storage.bucket import Bucket
+from saxflow.local.storage.bucket import Bucket, no_such_bucket
 from saxflow.local.storage.listing import Page, Query, page_of
 from saxflow.local.storage.payload import Payload, md5_of
 from saxflow.local.storage.preconditions import Preconditions
@@ -93,7 +93,7 @@ class Store:
         """
         found = self._buckets.get(name)
         if found is None:
-            raise exceptions.NotFound("The specified bucket does not exist.")
+            raise no_such_bucket()
         return found
 
     def buckets(self, project: str, prefix: str = "") -> list[BucketRecord]:
@@ -104,9 +104,17 @@ class Store:
         return sorted(chosen, key=lambda record: record.name)
 
     def patch_bucket(
-        self, name: str, fields: Mapping[str, Any], conditions: Preconditions
+        self,
+        name: str,
+        fields: Mapping[str, Any],
+        conditions: Preconditions,
+        *,
+        whole: bool = False,
     ) -> BucketRecord:
-        """Merge fields into a bucket's record; null removes one.
+        """Merge fields into a bucket's record, at every depth; null removes one.
+
+        Args:
+            whole: replace every field (update) instead of merging (patch).
 
         Raises:
             NotFound, PreconditionFailed.
@@ -114,10 +122,9 @@ class Store:
         bucket = self.bucket(name)
         with bucket.lock:
             conditions.check(0, bucket.record.metageneration)
-            merged = {**bucket.record.fields, **fields}
             bucket.record = replace(
                 bucket.record,
-                fields={key: value for key, value in merged.items() if value is not None},
+                fields=_merged({} if whole else bucket.record.fields, fields),
                 metageneration=bucket.record.metageneration + 1,
                 updated=self._now(),
             )
@@ -320,19 +327,26 @@ class Store:
             try:
                 bucket.check_alive()
                 conditions.check(*_versions(bucket.live.get(name)))
+                record = self._copied(source, bucket_name, name, target.name, fields)
             except exceptions.GoogleAPICallError:
                 target.unlink()
                 raise
-            now = self._now()
-            record = replace(
-                source, bucket=bucket_name, name=name, generation=self._next_generation(),
-                metageneration=1, file=target.name, created=now, updated=now,
-            )  # fmt: skip
-            if fields is not None:
-                record = replace(record.patched(fields, updated=now, whole=True), metageneration=1)
             previous = bucket.put(record)
         self._announce_put(record, previous)
         return record
+
+    def _copied(
+        self, source: ObjectRecord, bucket: str, name: str, file: str,
+        fields: Mapping[str, Any] | None,
+    ) -> ObjectRecord:  # fmt: skip
+        now = self._now()
+        record = replace(
+            source, bucket=bucket, name=name, generation=self._next_generation(),
+            metageneration=1, file=file, created=now, updated=now,
+        )  # fmt: skip
+        if fields is None:
+            return record
+        return replace(record.patched(fields, updated=now, whole=True), metageneration=1)
 
     def _find(
         self,
@@ -390,6 +404,21 @@ class Store:
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _merged(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON merge patch applied (RFC 7396)."""
+    merged = {key: value for key, value in present.items() if key not in changes}
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            inner = present.get(key)
+            merged[key] = _merged(
+                cast("dict[str, Any]", inner) if isinstance(inner, dict) else {},
+                cast("dict[str, Any]", value),
+            )
+        elif value is not None:
+            merged[key] = value
+    return merged
 
 
 def _versions(record: ObjectRecord | None) -> tuple[int, int]:

@@ -77,7 +77,7 @@ class Resumables:
         """
         session = self._sessions.get(identity)
         if session is None:
-            raise exceptions.NotFound(f"Upload {identity} does not exist.")
+            raise _no_such_upload(identity)
         return session
 
     def name_of(self, identity: str | None) -> str:
@@ -245,5 +245,11 @@ class Multiparts:
     def _get(self, identity: str) -> _Assembly:
         assembly = self._assemblies.get(identity)
         if assembly is None:
-            raise exceptions.NotFound(f"Upload {identity} does not exist.")
+            raise _no_such_upload(identity)
         return assembly
+
+
+def _no_such_upload(identity: str) -> exceptions.NotFound:
+    return exceptions.NotFound(
+        f"Upload {identity} does not exist.", errors=[{"reason": "NoSuchUpload"}]
+    )

@@ -13,20 +13,32 @@ from xml.sax.saxutils import escape
 from google.api_core import exceptions
 
 from saxflow.local.http import Response
-from saxflow.local.storage.listing import Query
+from saxflow.local.storage.listing import Query, page_limit
 from saxflow.local.storage.media import Call, media_headers, send_media
 from saxflow.local.storage.preconditions import Preconditions, parse_int64
-from saxflow.local.storage.resources import ObjectRecord
+from saxflow.local.storage.resources import ObjectRecord, check_name
 from saxflow.local.storage.store import Store
 from saxflow.local.storage.uploads import Multiparts
 
-_PAGE_LIMIT = 1000
+_PART_LIMIT = 10_000
 _ATTRIBUTES = {
     "Content-Type": "contentType",
     "Cache-Control": "cacheControl",
     "Content-Disposition": "contentDisposition",
     "Content-Encoding": "contentEncoding",
     "Content-Language": "contentLanguage",
+}
+
+
+_CODES = {
+    400: "InvalidArgument",
+    404: "NoSuchKey",
+    409: "Conflict",
+    412: "PreconditionFailed",
+    416: "InvalidRange",
+    429: "SlowDown",
+    501: "NotImplemented",
+    503: "ServiceUnavailable",
 }
 
 
@@ -39,13 +51,13 @@ class XmlApi:
 
     def list_objects(self, call: Call) -> Response:
         """GET bucket"""
-        limit = parse_int64(call.first, "max-keys")
+        limit = page_limit(parse_int64(call.first, "max-keys"), "max-keys")
         query = Query(
             prefix=call.first("prefix") or "",
             delimiter=call.first("delimiter") or "",
             start_offset=_after(call.first("start-after") or call.first("marker") or ""),
             page_token=call.first("continuation-token") or "",
-            limit=max(0, min(_PAGE_LIMIT if limit is None else limit, _PAGE_LIMIT)),
+            limit=limit,
         )
         records, page = self._store.list(call.names[0], query)
         parts = [
@@ -70,15 +82,15 @@ class XmlApi:
             headers = media_headers(record) | {"Content-Length": str(record.size)}
             return Response(200, headers)
         pinned = record.generation
-        return send_media(self._store, call, generation=pinned, conditions=conditions)
+        return send_media(
+            self._store, call, generation=pinned, conditions=conditions, refusal=error_xml
+        )
 
     def put_object(self, call: Call) -> Response:
         """PUT object: its bytes, a part of a multipart upload, or a copy"""
         if call.first("uploadId"):
-            number = parse_int64(call.first, "partNumber") or 0
-            identity = call.first("uploadId") or ""
-            etag = self._multiparts.put_part(identity, number, call.pieces(), call.promised())
-            return Response(200, {"ETag": f'"{etag}"'})
+            return self._put_part(call)
+        check_name(call.names[1])
         if call.header("x-goog-copy-source"):
             return self._copy(call)
         bucket, name = call.names
@@ -99,6 +111,7 @@ class XmlApi:
         """POST object: begin or complete a multipart upload"""
         if "uploads" in call.request.query:
             bucket, name = call.names
+            check_name(name)
             identity = self._multiparts.start(bucket, name, _fields(call))
             inner = _tag("Bucket", bucket) + _tag("Key", name)
             return _xml(200, "InitiateMultipartUploadResult", inner + _tag("UploadId", identity))
@@ -119,12 +132,29 @@ class XmlApi:
         self._store.delete(*call.names[:2], generation=generation, conditions=conditions)
         return Response(204)
 
+    def _put_part(self, call: Call) -> Response:
+        number = parse_int64(call.first, "partNumber") or 0
+        if not 1 <= number <= _PART_LIMIT:
+            raise exceptions.InvalidArgument(
+                f"partNumber {number} is not within 1 to {_PART_LIMIT}"
+            )
+        identity = call.first("uploadId") or ""
+        etag = self._multiparts.put_part(identity, number, call.pieces(), call.promised())
+        return Response(200, {"ETag": f'"{etag}"'})
+
     def _copy(self, call: Call) -> Response:
+        header = call.request.headers.get
         source = unquote(call.header("x-goog-copy-source")).lstrip("/")
         source_bucket, _, source_name = source.partition("/")
-        record = self._store.get(source_bucket, source_name)
-        conditions = Preconditions.from_headers(call.request.headers.get)
-        copied = self._store.copy(record, call.names[0], call.names[1], None, conditions)
+        record = self._store.get(
+            source_bucket, source_name,
+            generation=parse_int64(header, "x-goog-copy-source-generation"),
+            conditions=Preconditions.from_headers(header, source=True),
+        )  # fmt: skip
+        replaced = call.header("x-goog-metadata-directive").upper() == "REPLACE"
+        fields = _fields(call) if replaced else None
+        conditions = Preconditions.from_headers(header)
+        copied = self._store.copy(record, call.names[0], call.names[1], fields, conditions)
         inner = _tag("ETag", f'"{copied.etag}"') + _tag("LastModified", copied.updated)
         return _xml(200, "CopyObjectResult", inner, _written_headers(copied))
 
@@ -132,17 +162,21 @@ class XmlApi:
 def error_xml(error: exceptions.GoogleAPICallError) -> Response:
     """Return an error as the XML API answers it."""
     status = int(error.code or 500)
-    codes = {404: "NoSuchKey", 412: "PreconditionFailed", 416: "InvalidRange", 400: "BadRequest"}
-    inner = _tag("Code", codes.get(status, "InternalError")) + _tag("Message", error.message)
-    return _xml(status, "Error", inner)
+    named = [detail["reason"] for detail in error.errors if "reason" in detail]
+    code = named[0] if named else _CODES.get(status, "InternalError")
+    return _xml(status, "Error", _tag("Code", code) + _tag("Message", error.message))
 
 
 def _check_etag(call: Call, record: ObjectRecord) -> None:
     wanted, unwanted = call.header("If-Match"), call.header("If-None-Match")
-    if wanted and wanted != "*" and record.etag not in wanted:
+    if wanted and wanted != "*" and record.etag not in _etags(wanted):
         raise exceptions.PreconditionFailed(f"If-Match {wanted} does not hold")
-    if unwanted and (unwanted == "*" or record.etag in unwanted):
+    if unwanted and (unwanted == "*" or record.etag in _etags(unwanted)):
         raise exceptions.from_http_status(304, f"If-None-Match {unwanted} holds")
+
+
+def _etags(header: str) -> set[str]:
+    return {each.strip().removeprefix("W/").strip('"') for each in header.split(",")}
 
 
 def _fields(call: Call) -> dict[str, Any]:
@@ -168,7 +202,12 @@ def _part_numbers(body: bytes) -> list[int]:
         root = ElementTree.fromstring(body)  # noqa: S314  # loopback; expat limits entities itself
     except ElementTree.ParseError as error:
         raise exceptions.InvalidArgument(f"malformed CompleteMultipartUpload: {error}") from error
-    return [int(each.text or 0) for each in root.iter() if each.tag.endswith("PartNumber")]
+    texts = [each.text or "" for each in root.iter() if each.tag.endswith("PartNumber")]
+    if not texts or not all(text.isdecimal() and len(text) < 6 for text in texts):
+        raise exceptions.InvalidArgument(
+            f"malformed CompleteMultipartUpload: part numbers {', '.join(texts)[:80]!r}"
+        )
+    return [int(text) for text in texts]
 
 
 def _after(name: str) -> str:

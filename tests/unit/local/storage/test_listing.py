@@ -5,7 +5,7 @@ from google.api_core import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saxflow.local.storage.listing import Query, page_of
+from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit, page_of
 
 NAMES = st.lists(st.text("ab/", min_size=1, max_size=5), unique=True, max_size=25).map(sorted)
 PREFIXES = st.sampled_from(["", "a", "a/", "b", "/", "ab"])
@@ -58,3 +58,10 @@ def test_trailing_delimiters_on_demand() -> None:
 def test_foreign_tokens(token: str) -> None:
     with pytest.raises(exceptions.InvalidArgument, match="page token"):
         page_of(["a"], Query(page_token=token))
+
+
+def test_sizes_of_pages() -> None:
+    assert page_limit(None, "maxResults") == PAGE_LIMIT
+    assert [page_limit(n, "n") for n in (0, 5, 2**62)] == [0, 5, PAGE_LIMIT]
+    with pytest.raises(exceptions.InvalidArgument, match="max-keys is -1; it cannot be negative"):
+        page_limit(-1, "max-keys")

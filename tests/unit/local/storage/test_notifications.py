@@ -39,3 +39,36 @@ def test_configurations_come_and_go() -> None:
         notifications.remove("b", stored["id"])
     with pytest.raises(exceptions.InvalidArgument, match="topic"):
         notifications.add("b", {"topic": "t"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("topic", f"{TOPIC}/more"),
+        ("event_types", "OBJECT_FINALIZE"),
+        ("event_types", ["OBJECT_MOVED"]),
+        ("payload_format", "XML"),
+        ("object_name_prefix", 5),
+        ("custom_attributes", {"a": 1}),
+    ],
+)
+def test_what_could_never_be_sent_is_refused(field: str, value: object) -> None:
+    notifications = Notifications(lambda *message: None, str)
+    with pytest.raises(exceptions.InvalidArgument, match=f"Invalid {field} "):
+        notifications.add("b", {"topic": TOPIC, field: value})
+    assert notifications.of("b") == []
+
+
+def test_fields_that_are_null_are_as_if_absent() -> None:
+    notifications = Notifications(lambda *message: None, str)
+    stored = notifications.add("b", {"topic": TOPIC, "payload_format": None, "event_types": None})
+    assert stored["payload_format"] == "JSON_API_V1"
+    notifications.on_event("finalized", RECORD, {})
+
+
+def test_a_bucket_that_went_takes_its_configurations_along() -> None:
+    notifications = Notifications(lambda *message: None, str)
+    for bucket in ("b", "b", "other"):
+        notifications.add(bucket, {"topic": TOPIC})
+    notifications.forget("b")
+    assert (notifications.of("b"), len(notifications.of("other"))) == ([], 1)

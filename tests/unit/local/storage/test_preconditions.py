@@ -12,13 +12,17 @@ def test_query_and_headers() -> None:
     assert Preconditions.from_query(query.get, source=True) == Preconditions()
     source = {"ifSourceGenerationMatch": "7"}
     assert Preconditions.from_query(source.get, source=True) == Preconditions(7)
-    headers = {"x-goog-if-generation-match": "5"}
+    headers = {"x-goog-if-generation-match": "5", "x-goog-copy-source-if-generation-match": "6"}
     assert Preconditions.from_headers(headers.get) == Preconditions(5)
+    assert Preconditions.from_headers(headers.get, source=True) == Preconditions(6)
 
 
-def test_numbers_only() -> None:
-    with pytest.raises(exceptions.InvalidArgument, match="ifGenerationMatch"):
-        parse_int64({"ifGenerationMatch": "x"}.get, "ifGenerationMatch")
+@pytest.mark.parametrize("text", ["x", "1_0", "+1", " 1", "\u0663", str(2**63), "9" * 5000])
+def test_numbers_of_64_bits_only(text: str) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match=r"Invalid value .* for ifGenerationMatch"):
+        parse_int64({"ifGenerationMatch": text}.get, "ifGenerationMatch")
+    assert parse_int64({"n": str(-(2**63))}.get, "n") == -(2**63)
+    assert parse_int64({"n": ""}.get, "n") is None
 
 
 @pytest.mark.parametrize(

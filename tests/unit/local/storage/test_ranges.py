@@ -21,13 +21,16 @@ from saxflow.local.storage.ranges import Slice, parse_content_range, parse_range
         ("bytes=-", Slice(0, 10)),
         ("bytes=0-1,3-4", Slice(0, 10)),
         ("items=0-1", Slice(0, 10)),
+        (f"bytes=2-{'9' * 5000}", Slice(2, 8, True)),
+        (f"bytes=-{'9' * 5000}", Slice(0, 10, True)),
+        (f"bytes={'0' * 5000}2-3", Slice(2, 2, True)),
     ],
 )
 def test_ranges(header: str | None, expected: Slice) -> None:
     assert parse_range(header, 10) == expected
 
 
-@pytest.mark.parametrize("header", ["bytes=10-", "bytes=5-4", "bytes=-0"])
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=5-4", "bytes=-0", f"bytes={'9' * 5000}-"])
 def test_unsatisfiable(header: str) -> None:
     with pytest.raises(exceptions.RequestRangeNotSatisfiable):
         parse_range(header, 10)
@@ -59,7 +62,19 @@ def test_content_ranges(header: str, expected: tuple[int | None, ...]) -> None:
     assert (span.start, span.end, span.total) == expected
 
 
-@pytest.mark.parametrize("header", ["", "bytes 0-9", "bytes a-b/c", "0-9/10", "bytes -5/10"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "bytes 0-9",
+        "bytes a-b/c",
+        "0-9/10",
+        "bytes -5/10",
+        "bytes 5-4/10",
+        "bytes 0-9/9",
+        "bytes 0-0/" + "9" * 5000,
+    ],
+)
 def test_bad_content_ranges(header: str) -> None:
     with pytest.raises(exceptions.InvalidArgument):
         parse_content_range(header)

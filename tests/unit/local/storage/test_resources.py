@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 from google.api_core import exceptions
 
-from saxflow.local.storage.resources import BucketRecord, ObjectRecord, custom_metadata
+from saxflow.local.storage.resources import (
+    BucketRecord,
+    ObjectRecord,
+    check_name,
+    custom_metadata,
+    json_object,
+)
 
 RECORD = ObjectRecord("b", "a/é", 5, 1, "f", 3, "crc", "md5", "t0", "t0",
                       {"contentType": "x/y"}, {"k": "v"})  # fmt: skip
@@ -49,3 +55,26 @@ def test_a_bucket_as_json() -> None:
     record = BucketRecord("b", "p", "t0", "t1", 2, {"location": "X", "name": "ignored"})
     resource = record.resource("http://host")
     assert (resource["name"], resource["location"], resource["metageneration"]) == ("b", "X", "2")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a\rb", "a\nb", "é" * 513, ".well-known/acme-challenge/"]
+)
+def test_names_that_are_illegal(name: str) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match="name"):
+        check_name(name)
+    check_name("é" * 512)
+
+
+def test_bodies_that_are_json_objects() -> None:
+    assert json_object(b" \n") == {}
+    assert json_object('{"é": "\\ud83d\\ude00"}'.encode()) == {"é": "😀"}
+
+
+@pytest.mark.parametrize(
+    "text", [b"{", b"[]", b"5", b"\xff", '{"a": 1}'.encode("utf-16"), b'["\\ud800"]', b"[" * 100_000,
+             b'{"a": Infinity}']
+)  # fmt: skip
+def test_bodies_that_are_none(text: bytes) -> None:
+    with pytest.raises(exceptions.InvalidArgument, match="Parse Error"):
+        json_object(text)

@@ -150,3 +150,19 @@ def test_a_new_store_reads_what_the_old_one_wrote(store: Store, tmp_path: Path) 
     assert page.names == ["b"]
     assert again.bucket("buck").record.fields == {"location": "X"}
     again.close()
+
+
+def test_patches_of_a_bucket_reach_into_its_fields(store: Store) -> None:
+    store.patch_bucket("buck", {"labels": {"a": "1", "b": "2"}, "versioning": "on"}, ANY)
+    patched = store.patch_bucket("buck", {"labels": {"a": None}, "versioning": {"x": None}}, ANY)
+    assert patched.fields == {"location": "X", "labels": {"b": "2"}, "versioning": {}}
+    assert store.patch_bucket("buck", {"labels": {}}, ANY, whole=True).fields == {"labels": {}}
+
+
+def test_a_copy_that_is_refused_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    source = put(store, "o", b"data")
+    with pytest.raises(exceptions.InvalidArgument, match="metadata"):
+        store.copy(source, "buck", "c", {"metadata": 5}, ANY)
+    with pytest.raises(exceptions.PreconditionFailed):
+        store.copy(source, "buck", "o", None, ABSENT)
+    assert len(list((tmp_path / "buck" / "data").iterdir())) == 1
