@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from saxflow.errors import SaxError
+from saxflow.errors import ProtocolError, SaxError
 from saxflow.sax.failures import NO_RETRIES, refusal
 from saxflow.sax.methods import Method
 from saxflow.sax.pace import Pace
@@ -26,6 +26,9 @@ Reply = TypeVar("Reply", bound=Message)
 DIAL_SECONDS = 2.0
 CLOCK_SLACK_SECONDS = 0.1
 """A server's clock may end a call this much before ours does; it is our deadline all the same."""
+
+LONGEST_SECONDS = 1e9
+"""A later deadline is none: some centuries from now gRPC's clock overflows."""
 
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
@@ -91,17 +94,17 @@ class Channels:
         Raises:
             SaxError: the server refused; retryable as `retried` says.
             DeadlineError: the pace's deadline passed.
+            ProtocolError: a reply is no such message.
         """
         async with self._using(address) as channel:
             rpc: Any = channel.unary_unary(
-                method.path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.reply.FromString,
+                method.path, request_serializer=method.request.SerializeToString
             )
             try:
-                return await rpc(request, timeout=pace.left_seconds)
+                reply = await rpc(request, timeout=_timeout(pace))
             except grpc.aio.AioRpcError as error:
                 raise _translated(error, method, address, pace, retried) from error
+            return _parsed(reply, method, address)
 
     async def stream(
         self,
@@ -117,19 +120,18 @@ class Channels:
         Raises:
             SaxError: the server refused; retryable only before the first reply.
             DeadlineError: the pace's deadline passed.
+            ProtocolError: a reply is no such message.
         """
         async with self._using(address) as channel:
             rpc: Any = channel.unary_stream(
-                method.path,
-                request_serializer=method.request.SerializeToString,
-                response_deserializer=method.reply.FromString,
+                method.path, request_serializer=method.request.SerializeToString
             )
-            call = rpc(request, timeout=pace.left_seconds)
+            call = rpc(request, timeout=_timeout(pace))
             codes = retried
             try:
                 async for reply in call:
                     codes = NO_RETRIES
-                    yield reply
+                    yield _parsed(reply, method, address)
             except grpc.aio.AioRpcError as error:
                 raise _translated(error, method, address, pace, codes) from error
             finally:
@@ -171,6 +173,23 @@ async def _connected(channel: grpc.aio.Channel) -> bool:
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)
     return True
+
+
+def _timeout(pace: Pace) -> float | None:
+    """Return the seconds that gRPC may take, None without a limit."""
+    left = pace.left_seconds
+    return left if left is not None and left < LONGEST_SECONDS else None
+
+
+def _parsed(data: bytes, method: Method[Any, Reply], address: str) -> Reply:
+    """Read a reply here, because gRPC would log one that it cannot read and go on with None."""
+    try:
+        return method.reply.FromString(data)
+    except DecodeError as error:
+        raise ProtocolError(
+            f"{method.name} at {address} answered what is no {method.reply.DESCRIPTOR.full_name};"
+            " is a SAX server there?"
+        ) from error
 
 
 def _translated(
