@@ -63,6 +63,9 @@ def _order(log: list[Event]) -> Iterator[str]:
     for identifier, times in ids.items():
         if times > 1:
             yield f"{identifier} stands {times} times in the log"
+    for event in log:
+        if event.subject != event.data["deployment"]:
+            yield f"{event.id} has subject {event.subject!r}"
     # what functions say beside a running Execution may be appended a moment after it was said
     own = [event for event in log if event.name not in SAID_BY_FUNCTIONS]
     if [event.id for event in own] != [event.id for event in sorted(own, key=_moment)]:
