@@ -5,6 +5,8 @@
 | Cloud Run (`K_SERVICE` is set) | IAM decides before us   | IAM, then a key         |
 | loopback                       | open                    | a key                   |
 | any other address              | does not start, answers 403 | a key               |
+
+The embedded cloud sets `K_SERVICE` too; it listens on loopback, where no IAM stands before us.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def admit(
         raise RequestError(
             "no valid API key; send `Authorization: Bearer KEY`", code="invalid_api_key", status=401
         )
-    if settings.on_cloud_run or reached_at is None:
+    if reached_at is None or (settings.on_cloud_run and not is_loopback(settings.host)):
         return
     if is_loopback(reached_at) and is_loopback(_host_name(host)):
         return

@@ -63,6 +63,8 @@ def test_a_name_that_was_made_to_lead_here_opens_nothing(host: str, status: int)
     assert knock(LAPTOP, host=host) == status
     assert knock(KEYED, "Bearer one", host=host) == 200
     assert knock(CLOUD_RUN, host=host) == 200
+    embedded = replace(CLOUD_RUN, host="127.0.0.1")  # no IAM stands before it
+    assert knock(embedded, host=host) == status
 
 
 @pytest.mark.parametrize(
