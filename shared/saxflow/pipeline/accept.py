@@ -65,7 +65,10 @@ def retry(services: Services, name: str) -> PlanReference:
     """
     found = read_head(services, name)
     if found is None or found[0].source is None or not found[0].wanted:
-        raise NotFoundError(f"deployment {name!r} has no manifest; upload one to retry")
+        raise NotFoundError(
+            f"deployment {name!r} has no accepted manifest to try again; upload one:"
+            " saxflow deploy MANIFEST"
+        )
     desired = found[0].desired
     raised = change_head(services, name, lambda current: heads.retry(current, desired))
     if isinstance(raised, Refusal):
@@ -96,10 +99,12 @@ def _deploy(services: Services, name: str, event: Notification) -> None:
         log("INFO", moved.message, deployment=name)
         return
     reference = stored or store_plan(services, compiled or _compile(services, event, attempt=1))
-    _launch(services, reference)
+    execution = _launch(services, reference)
+    log("INFO", f"{execution} acts on {reference.plan}", deployment=name)
 
 
-def _launch(services: Services, reference: PlanReference) -> None:
+def _launch(services: Services, reference: PlanReference) -> str:
+    """Say that the plan exists and start its Execution; return the Execution's name."""
     announce(
         services,
         "manifest.accepted",
@@ -108,8 +113,7 @@ def _launch(services: Services, reference: PlanReference) -> None:
         attempt=reference.attempt,
         message=f"plan {reference.plan} is stored",
     )
-    execution = executions.ensure_deploy(services, reference)
-    log("INFO", f"{execution} acts on {reference.plan}", deployment=reference.name)
+    return executions.ensure_deploy(services, reference)
 
 
 def _compile(services: Services, event: Notification, attempt: int) -> plan.Plan:

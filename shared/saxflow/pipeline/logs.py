@@ -1,4 +1,4 @@
-"""Structured log lines, as Cloud Run's agent reads them from stdout."""
+"""Structured log lines, as Cloud Run's agent reads them; stdout belongs to a command's result."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def log(severity: str, message: str, **fields: Any) -> None:
         severity: Cloud Logging's word: `INFO`, `WARNING`, `ERROR`.
         fields: what to filter by, for example `deployment=`.
     """
-    sys.stdout.write(json.dumps({"severity": severity, "message": message, **fields}) + "\n")
-    sys.stdout.flush()
+    sys.stderr.write(json.dumps({"severity": severity, "message": message, **fields}) + "\n")
+    sys.stderr.flush()

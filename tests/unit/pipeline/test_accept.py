@@ -86,7 +86,7 @@ def test_other_files_are_left_alone(
     services: Services, drop: Drop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accept.accept(services, drop("readme", b"hello", file="readme.md"))
-    assert "left alone" in capsys.readouterr().out
+    assert "left alone" in capsys.readouterr().err
     assert newest_log(services, "readme") == []
 
 
@@ -120,14 +120,14 @@ def test_a_retry_is_another_attempt(
 def test_a_retry_of_what_is_not_wanted_is_refused(
     services: Services, drop: Drop, get_head: GetHead, put_head: Callable[[Head], Head]
 ) -> None:
-    with pytest.raises(NotFoundError, match="'never-tried' has no manifest"):
+    with pytest.raises(NotFoundError, match="'never-tried' has no accepted manifest"):
         accept.retry(services, "never-tried")
     event = drop("unwanted")
     accept.accept(services, event)
     buried = heads.bury(get_head("unwanted"), event.generation)
     assert isinstance(buried, Head)
     put_head(buried)
-    with pytest.raises(NotFoundError, match="upload one to retry"):
+    with pytest.raises(NotFoundError, match="upload one: saxflow deploy"):
         accept.retry(services, "unwanted")
 
 

@@ -58,7 +58,7 @@ def test_what_nobody_can_act_on_is_taken(
     capsys: pytest.CaptureFixture[str], kind: str, data: Any, said: str
 ) -> None:
     handle(f"{TYPE_PREFIX}{kind}" if kind else "com.example.event", data)
-    line = json.loads(capsys.readouterr().out)
+    line = json.loads(capsys.readouterr().err)
     assert line["severity"] == "WARNING"
     assert said in line["message"]
 
@@ -67,4 +67,4 @@ def test_other_changes_of_an_object_are_of_no_concern(
     drop: Callable[..., Notification], capsys: pytest.CaptureFixture[str]
 ) -> None:
     handle(f"{TYPE_PREFIX}metadataUpdated", data_of(drop("quiet")))
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
