@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -29,6 +30,28 @@ BUCKETS = ("manifests", "control", "models", "cells")
 def golden() -> Path:
     """Return the folder of what the real systems did."""
     return ROOT / "tests/data/golden"
+
+
+@pytest.fixture(scope="session")
+def golden_step(golden: Path) -> Path:
+    """Return the golden model as a checkpoint, its step directory."""
+    return golden / "tiny_mha_2shards/pax/checkpoint_00000000"
+
+
+@pytest.fixture(scope="session")
+def golden_servable() -> dict[str, Any]:
+    """Return what a servable says of the golden model: token ids in and out, exact arithmetic."""
+    return {
+        "layers": 2,
+        "heads": 4,
+        "kv_heads": 4,
+        "head_dim": 16,
+        "model_dim": 64,
+        "hidden_dim": 192,
+        "vocab": 320,
+        "tokenizer": "ids:",
+        "compute_dtype": "float32",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -61,16 +60,9 @@ def jobs(services: Services, name: str) -> list[str]:
     ]
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.usefixtures("weights")
 def test_a_manifest_becomes_a_served_model_and_goes(
-    services: Services, subscriber: Any, manifest_text: str
+    services: Services, subscriber: Any, manifest_text: str, eventually: Callable[..., None]
 ) -> None:
     generation = drop(services, "tiny-llama", manifest_text)
     came = subscriber.until("tiny-llama", *ENDS)

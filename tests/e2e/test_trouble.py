@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
@@ -188,7 +187,12 @@ def test_a_lost_tpu_is_replaced_by_reconcile(
 
 @pytest.mark.parametrize(("member", "name"), [("model-server", "lazarus"), ("admin", "hydra")])
 def test_a_killed_member_of_the_cell_comes_back_by_itself(
-    services: Services, subscriber: Any, drop: Callable[..., str], member: str, name: str
+    services: Services,
+    subscriber: Any,
+    drop: Callable[..., str],
+    eventually: Callable[..., None],
+    member: str,
+    name: str,
 ) -> None:
     drop(name)
     assert subscriber.until(name, *ENDS)[-1].name == "model.serving"
@@ -199,9 +203,7 @@ def test_a_killed_member_of_the_cell_comes_back_by_itself(
     ]
     assert len(victims) == 1
     os.kill(victims[0], signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while not answered(services, name):
-        assert time.monotonic() < deadline, "the model does not answer again"
+    eventually(lambda: answered(services, name), 120.0)
     after = [pid for pid, words in processes() if f"containers {member}" in words and root in words]
     assert after != victims
 

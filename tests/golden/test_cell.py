@@ -39,21 +39,19 @@ def servable(dims: Dimensions, tokenizer: str) -> Servable:
 
 
 @pytest.mark.parametrize("reference", ["meta_ref", "sax_f32"])
-def test_logits_equal_metas_and_saxs(golden: Path, reference: str) -> None:
-    checkpoint = str(golden / "tiny_mha_2shards/pax/checkpoint_00000000")
+def test_logits_equal_metas_and_saxs(golden: Path, golden_step: Path, reference: str) -> None:
     with np.load(golden / "tiny_mha_2shards/logits.npz") as data:
         ids, wanted = data["ids"], data[reference]
-    found = [logits(checkpoint, GOLDEN, row) for row in ids]
+    found = [logits(str(golden_step), GOLDEN, row) for row in ids]
     np.testing.assert_allclose(np.stack(found), wanted, atol=TOLERANCE)
 
 
-def test_tokens_and_scores_equal_the_real_model_servers(golden: Path) -> None:
+def test_tokens_and_scores_equal_the_real_model_servers(golden: Path, golden_step: Path) -> None:
     document = json.loads((golden / "generate.json").read_text())
     loader = ModelLoader(servable(GOLDEN, "ids:"))
-    checkpoint = str(golden / "tiny_mha_2shards/pax/checkpoint_00000000")
     served = loader.load(
         m.LoadRequest(
-            model_path="saxml.server.pax.lm.params.saxflow.Llama", checkpoint_path=checkpoint
+            model_path="saxml.server.pax.lm.params.saxflow.Llama", checkpoint_path=str(golden_step)
         )
     )
     steps = {"per_example_max_decode_steps": document["greedy_max_decode_steps"]}

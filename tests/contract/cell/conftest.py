@@ -14,20 +14,7 @@ from typing import Any
 
 import pytest
 
-SERVABLE = {
-    "layers": 2,
-    "heads": 4,
-    "kv_heads": 4,
-    "head_dim": 16,
-    "model_dim": 64,
-    "hidden_dim": 192,
-    "vocab": 320,
-    "tokenizer": "ids:",
-    "compute_dtype": "float32",
-    "batch": 4,
-    "input_len": 32,
-    "max_new_tokens": 64,
-}
+BUCKETS = {"batch": 4, "input_len": 32, "max_new_tokens": 64}
 
 
 @dataclass
@@ -57,15 +44,16 @@ def _role(entry: Path, parent: int) -> str | None:
 
 
 @pytest.fixture
-def cell_up(tmp_path: Path, golden: Path) -> Generator[Callable[..., Up]]:
+def cell_up(
+    tmp_path: Path, golden_step: Path, golden_servable: dict[str, Any]
+) -> Generator[Callable[..., Up]]:
     """Return a function that starts a cell below the test's directory."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*flags: str, **servable: Any) -> Up:
         file = tmp_path / f"servable-{len(started)}.json"
-        file.write_text(json.dumps({**SERVABLE, **servable}))
-        checkpoint = golden / "tiny_mha_2shards/pax/checkpoint_00000000"
-        arguments = ["cell", "up", "--json", f"--servable={file}", f"--checkpoint={checkpoint}"]
+        file.write_text(json.dumps({**golden_servable, **BUCKETS, **servable}))
+        arguments = ["cell", "up", "--json", f"--servable={file}", f"--checkpoint={golden_step}"]
         roots = [f"--sax-root={tmp_path}/root", f"--fs-root={tmp_path}/state"]
         command = [sys.executable, "-c", "from saxflow.cli import main; main()"]
         process = subprocess.Popen(

@@ -25,14 +25,13 @@ SECONDS = 60.0
 
 
 @pytest.fixture
-def objects(storage: StorageServer, golden: Path) -> Generator[Objects]:
+def objects(storage: StorageServer, golden: Path, golden_step: Path) -> Generator[Objects]:
     """Return buckets that hold the golden checkpoint and a tokenizer."""
     client = storage_client("p")
     objects = Objects(client)
-    source = golden / "tiny_mha_2shards/pax/checkpoint_00000000"
-    for file in source.rglob("*"):
+    for file in golden_step.rglob("*"):
         if file.is_file():
-            uri = Uri.parse(f"{STEP}/{file.relative_to(source)}")
+            uri = Uri.parse(f"{STEP}/{file.relative_to(golden_step)}")
             objects.write(uri, file.read_bytes(), if_generation=None)
     tokenizer = (golden / "tiny320.model").read_bytes()
     objects.write(Uri.parse("gs://models/tokenizer.model"), tokenizer, if_generation=None)
@@ -47,21 +46,12 @@ def commit(objects: Objects) -> None:
 
 
 @pytest.fixture
-def processes(objects: Objects, tmp_path: Path) -> Generator[list[subprocess.Popen[bytes]]]:
+def processes(
+    objects: Objects, tmp_path: Path, golden_servable: dict[str, Any]
+) -> Generator[list[subprocess.Popen[bytes]]]:
     """Return admin and model server, started as a TPU VM's docker would."""
-    servable = Servable(
-        layers=2,
-        heads=4,
-        kv_heads=4,
-        head_dim=16,
-        model_dim=64,
-        hidden_dim=192,
-        vocab=320,
-        tokenizer="gs://models/tokenizer.model",
-        compute_dtype="float32",
-        input_len=32,
-        max_new_tokens=16,
-    )
+    buckets = {"input_len": 32, "max_new_tokens": 16}
+    servable = Servable(**golden_servable | buckets | {"tokenizer": "gs://models/tokenizer.model"})
     (tmp_path / "servable.json").write_text(servable.to_json())
     common = {**os.environ, "SAXFLOW_VM_ADDRESS": "127.0.0.14"}
     mounts = json.dumps({"/etc/saxflow": str(tmp_path)})

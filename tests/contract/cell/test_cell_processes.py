@@ -73,7 +73,9 @@ def _published(cell: Cell) -> list[str]:
         return []
 
 
-def test_two_servers_hold_two_models_of_one_cell(cell_up: Callable[..., Any], golden: Any) -> None:
+def test_two_servers_hold_two_models_of_one_cell(
+    cell_up: Callable[..., Any], golden_step: Any
+) -> None:
     first = cell_up("--model=one")
     second = cell_up("--model=two", "--server-only")
     assert set(first.ready["servers"]).isdisjoint(second.ready["servers"])
@@ -87,7 +89,7 @@ def test_two_servers_hold_two_models_of_one_cell(cell_up: Callable[..., Any], go
         third = Model(
             "/sax/test/three",
             f"{REGISTRY}.Llama",
-            str(golden / "tiny_mha_2shards/pax/checkpoint_00000000"),
+            str(golden_step),
         )
         cell.publish(third)
         cell.wait_for_ready("/sax/test/three", deadline_seconds=SECONDS)
@@ -102,7 +104,7 @@ def test_a_failed_load_ends_up_with_the_servers_reason(cell_up: Callable[..., An
 
 
 def test_several_workers_form_one_server_and_end_together(
-    tmp_path: Any, golden: Any, cell_up: Callable[..., Any]
+    tmp_path: Any, golden_step: Any, cell_up: Callable[..., Any]
 ) -> None:
     up = cell_up("--admin-only")
     root = up.ready["sax_root"]
@@ -112,7 +114,7 @@ def test_several_workers_form_one_server_and_end_together(
             model = Model(
                 "/sax/test/m",
                 f"{REGISTRY}.Llama",
-                str(golden / "tiny_mha_2shards/pax/checkpoint_00000000"),
+                str(golden_step),
             )
             cell.publish(model)
             cell.wait_for_ready("/sax/test/m", deadline_seconds=2 * SECONDS)

@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,13 +50,6 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 @pytest.fixture
 def endpoints(cloud: LocalCloud) -> Endpoints:
     return load_endpoints(cloud.environ())
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline, pause = time.monotonic() + 15, threading.Event()
-    while not holds():
-        assert time.monotonic() < deadline
-        pause.wait(0.02)
 
 
 def listens(port: int) -> bool:
@@ -112,7 +103,9 @@ def test_notifications_reach_pubsub(cloud: LocalCloud, endpoints: Endpoints) -> 
     assert received.message.attributes["objectId"] == "o"
 
 
-def test_functions_triggers_and_schedules(cloud: LocalCloud, tmp_path: Path) -> None:
+def test_functions_triggers_and_schedules(
+    cloud: LocalCloud, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     (tmp_path / "main.py").write_text(FUNCTION)
     function = cloud.add_function("greet", tmp_path, "greet", env={"EXTRA": "1"})
     function.wait_ready()
@@ -126,7 +119,9 @@ def test_functions_triggers_and_schedules(cloud: LocalCloud, tmp_path: Path) -> 
     eventually(lambda: cloud.eventarc.pending() == 0)
 
 
-def test_a_function_that_dies_is_started_again(cloud: LocalCloud, tmp_path: Path) -> None:
+def test_a_function_that_dies_is_started_again(
+    cloud: LocalCloud, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     (tmp_path / "main.py").write_text(
         FUNCTION + "\n\ndef die(request):\n    import os\n    os._exit(3)\n"
     )
@@ -215,7 +210,9 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_outlives_the_process(tmp_path: Path, number: signal.Signals) -> None:
+def test_nothing_outlives_the_process(
+    tmp_path: Path, number: signal.Signals, eventually: Callable[..., None]
+) -> None:
     (tmp_path / "main.py").write_text(FUNCTION)
     with subprocess.Popen(
         [sys.executable, "-c", SERVE, str(tmp_path)], stdout=subprocess.PIPE, env=dict(os.environ)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,15 +112,9 @@ def target() -> Iterator[Target]:
     target.server.stop()
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < deadline
-        pause.wait(0.01)
-
-
-def test_a_function_gets_what_eventarc_sends(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_function_gets_what_eventarc_sends(
+    cloud: Cloud, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     (tmp_path / "main.py").write_text(FUNCTION)
     record = tmp_path / "record"
     record.touch()
@@ -156,7 +149,9 @@ def test_an_overwrite_deletes_the_old_generation(cloud: Cloud, target: Target) -
     assert (headers["ce-type"], data["generation"]) == (DELETED, str(old))
 
 
-def test_only_the_bucket_and_type_of_the_trigger(cloud: Cloud, target: Target) -> None:
+def test_only_the_bucket_and_type_of_the_trigger(
+    cloud: Cloud, target: Target, eventually: Callable[..., None]
+) -> None:
     cloud.client.create_bucket("other").blob("x").upload_from_string("x")
     cloud.trigger("created", target.server.url)
     cloud.client.bucket("other").blob("y").upload_from_string("y")
@@ -168,7 +163,9 @@ def test_only_the_bucket_and_type_of_the_trigger(cloud: Cloud, target: Target) -
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 429])
-def test_refused_events_come_again(cloud: Cloud, target: Target, status: int) -> None:
+def test_refused_events_come_again(
+    cloud: Cloud, target: Target, status: int, eventually: Callable[..., None]
+) -> None:
     target.statuses = [status]
     cloud.trigger("created", target.server.url)
     cloud.upload("o")
@@ -186,7 +183,9 @@ def test_a_target_may_come_up_later(cloud: Cloud) -> None:
     target.server.stop()
 
 
-def test_unacknowledged_events_survive_a_restart(tmp_path: Path) -> None:
+def test_unacknowledged_events_survive_a_restart(
+    tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     first = Cloud(tmp_path)
     first.client.create_bucket("buck")
     first.trigger("created", f"http://127.0.0.1:{free_port()}")
@@ -202,7 +201,7 @@ def test_unacknowledged_events_survive_a_restart(tmp_path: Path) -> None:
     target.server.stop()
 
 
-def test_events_are_given_up_after_a_day(tmp_path: Path) -> None:
+def test_events_are_given_up_after_a_day(tmp_path: Path, eventually: Callable[..., None]) -> None:
     clock = VirtualClock()
     cloud = Cloud(tmp_path, clock)
     cloud.client.create_bucket("buck")

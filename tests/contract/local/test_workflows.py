@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -214,7 +214,9 @@ def test_a_result_that_is_not_json_fails_the_execution(cloud: Cloud) -> None:
     assert "TypeError" in done.error.payload
 
 
-def test_the_running_steps_are_shown_and_cancel_ends_a_sleep_at_once(cloud: Cloud) -> None:
+def test_the_running_steps_are_shown_and_cancel_ends_a_sleep_at_once(
+    cloud: Cloud, eventually: Callable[..., None]
+) -> None:
     cloud.deploy("nap", SLEEP)
     execution = cloud.start("nap")
 
@@ -222,24 +224,14 @@ def test_the_running_steps_are_shown_and_cancel_ends_a_sleep_at_once(cloud: Clou
         status = cloud.executions.get_execution(name=execution.name).status
         return [(step.routine, step.step) for step in status.current_steps]
 
-    wait_until(lambda: len(steps()) == 2)
+    eventually(lambda: len(steps()) == 2)
     assert steps() == [("main", "outer"), ("nap", "rest")]
     cancelled = cloud.executions.cancel_execution(name=execution.name)
     assert cancelled.state == State.CANCELLED
     assert cloud.finished(execution).state == State.CANCELLED
     with pytest.raises(exceptions.FailedPrecondition):
         cloud.executions.cancel_execution(name=execution.name)
-    wait_until(lambda: not any(t.name == "execution" for t in threading.enumerate()))
-
-
-def wait_until(condition: Any, seconds: float = 5.0) -> None:
-    """Poll a condition that another thread brings about."""
-    gate = threading.Event()
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return
-        gate.wait(0.01)
-    raise AssertionError("the condition never held")
+    eventually(lambda: not any(t.name == "execution" for t in threading.enumerate()))
 
 
 def test_executions_are_listed_newest_first_and_filtered(cloud: Cloud) -> None:
@@ -371,11 +363,13 @@ main:
 """
 
 
-def test_a_callback_reaches_the_execution(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_callback_reaches_the_execution(
+    cloud: Cloud, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     cloud.deploy("back", CALLBACK)
     execution = cloud.start("back")
     log = tmp_path / execution.name / "log.jsonl"
-    wait_until(log.exists)
+    eventually(log.exists)
     url = json.loads(log.read_text())["textPayload"]
     assert url.startswith(f"{cloud.rest.url}{MOUNT}/v1/{execution.name}/callbacks/")
     assert call("PUT", url, {}).code == 405

@@ -30,20 +30,6 @@ from saxflow.sax.handlers import generic_handlers
 from saxflow.serving.app import application
 from saxflow.settings import ServingSettings, load_serving_settings, load_settings
 
-TINY = Path(__file__).parents[2] / "data/golden/tiny320.model"
-SERVABLE = {
-    "class": "Llama",
-    "layers": 2,
-    "heads": 4,
-    "kv_heads": 4,
-    "head_dim": 16,
-    "model_dim": 64,
-    "hidden_dim": 192,
-    "vocab": 320,
-    "input_len": 64,
-    "max_new_tokens": 200,
-    "tokenizer": f"file://{TINY}",
-}
 WORDS = ("été ", "日本語", "😀", "naïve ", "plain ", "\n", "Ω≈ç", "👩‍👩‍👧 ", '"quoted" ', "data: ")
 
 
@@ -142,6 +128,7 @@ class Installation:
 
     directory: Path
     services: Services
+    servable: dict[str, Any]
 
     def deploy(
         self, name: str, cell: str | None, model: str = "/sax/test/story", **servable: Any
@@ -162,7 +149,7 @@ class Installation:
             candidate=None if serving else Attempt("7", 1, phase="conversion.started"),
         )
         self._write(f"deployments/{name}/head.json", head.encode())
-        part = json.dumps({**SERVABLE, **servable}).encode()
+        part = json.dumps({**self.servable, **servable}).encode()
         self._write(f"deployments/{name}/7/servable.json", part)
         return str(root)
 
@@ -172,7 +159,11 @@ class Installation:
 
 @pytest.fixture
 def installation(
-    tmp_path: Path, storage: StorageServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    storage: StorageServer,
+    golden: Path,
+    golden_servable: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Generator[Installation]:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
     client = Client()
@@ -186,7 +177,13 @@ def installation(
         }
     )
     (tmp_path / "cells").mkdir()
-    yield Installation(tmp_path / "cells", Services(settings, Objects(client)))
+    servable = golden_servable | {
+        "class": "Llama",
+        "input_len": 64,
+        "max_new_tokens": 200,
+        "tokenizer": f"file://{golden / 'tiny320.model'}",
+    }
+    yield Installation(tmp_path / "cells", Services(settings, Objects(client)), servable)
     client.close()
 
 

@@ -21,7 +21,6 @@ from saxflow.sax.names import CellName
 from saxflow.sax.roots import SaxRoot
 
 GOLDEN = Path(__file__).parents[2] / "data/golden"
-CHECKPOINT = GOLDEN / "tiny_mha_2shards/pax/checkpoint_00000000"
 MODEL = "/sax/test/llama"
 CASES = json.loads((GOLDEN / "generate.json").read_text(encoding="utf-8"))["cases"]
 
@@ -54,10 +53,10 @@ class RealCell:
         return None
 
 
-def start_cell(directory: Path, servable: dict[str, Any]) -> RealCell:
+def start_cell(directory: Path, checkpoint: Path, servable: dict[str, Any]) -> RealCell:
     (directory / "servable.json").write_text(json.dumps(servable))
     command = [sys.executable, "-m", "saxflow.cli", "cell", "up", "--model", "llama"]
-    command += ["--checkpoint", str(CHECKPOINT), "--servable", str(directory / "servable.json")]
+    command += ["--checkpoint", str(checkpoint), "--servable", str(directory / "servable.json")]
     command += ["--sax-root", str(directory / "root"), "--fs-root", str(directory / "fs")]
     log = (directory / "cell.log").open("w")
     with log:
@@ -72,24 +71,19 @@ def start_cell(directory: Path, servable: dict[str, Any]) -> RealCell:
 
 @pytest.fixture(scope="module")
 def real_cell(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    golden_step: Path,
+    golden_servable: dict[str, Any],
 ) -> Generator[tuple[RealCell, dict[str, Any]]]:
-    servable = {
+    servable = golden_servable | {
         "class": "Llama",
-        "layers": 2,
-        "heads": 4,
-        "kv_heads": 4,
-        "head_dim": 16,
-        "model_dim": 64,
-        "hidden_dim": 192,
-        "vocab": 320,
         "batch": 8,
         "input_len": 64,
         "max_new_tokens": 32,
-        "compute_dtype": "float32",
         "tokenizer": request.param,
     }
-    cell = start_cell(tmp_path_factory.mktemp("cell"), servable)
+    cell = start_cell(tmp_path_factory.mktemp("cell"), golden_step, servable)
     yield cell, servable
     cell.process.terminate()
     cell.process.wait(30)

@@ -19,28 +19,15 @@ GQA = Dimensions(3, 48, 6, 2, 8, 80, 64, norm_eps=1e-5, rope_theta=10000.0)
 
 
 @pytest.fixture(scope="session")
-def servable() -> Servable:
+def servable(golden_servable: dict[str, Any]) -> Servable:
     """Return the golden model, small buckets."""
-    return Servable(
-        layers=2,
-        heads=4,
-        kv_heads=4,
-        head_dim=16,
-        model_dim=64,
-        hidden_dim=192,
-        vocab=320,
-        tokenizer="ids:",
-        compute_dtype="float32",
-        batch=3,
-        input_len=24,
-        max_new_tokens=40,
-    )
+    return Servable(**golden_servable, batch=3, input_len=24, max_new_tokens=40)
 
 
 @pytest.fixture(scope="session")
-def checkpoint(golden: Path) -> str:
+def checkpoint(golden_step: Path) -> str:
     """Return the golden step directory."""
-    return str(golden / "tiny_mha_2shards/pax/checkpoint_00000000")
+    return str(golden_step)
 
 
 @pytest.fixture(scope="session")

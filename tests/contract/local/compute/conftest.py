@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,18 +131,3 @@ def _over_rest(url: str) -> tuple[batch_v1.BatchServiceClient, tpu_v2.TpuClient]
 @pytest.fixture
 def image() -> str:
     return IMAGE
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait for a condition that no service announces."""
-
-    def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
-        pause = threading.Event()
-        for _ in range(int(seconds / 0.02)):
-            if condition():
-                return
-            pause.wait(0.02)
-        raise AssertionError("the condition did not come true")
-
-    return wait

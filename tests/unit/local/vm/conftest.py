@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,16 +44,3 @@ def docker(engine: Engine) -> Callable[..., Reply]:
         return command(list(argv), stdin)
 
     return call
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], None]:
-    """Return a function that waits until a condition holds, at most 30 s."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline, pause = time.monotonic() + 30, threading.Event()
-        while not condition():
-            assert time.monotonic() < deadline, "the condition did not come true"
-            pause.wait(0.01)
-
-    return wait
