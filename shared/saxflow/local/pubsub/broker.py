@@ -17,11 +17,15 @@ from saxflow.local.clock import Clock
 from saxflow.local.pubsub.backlog import Backlog
 from saxflow.local.pubsub.filters import Filter, parse_filter
 
+_FIXED = frozenset({"name", "topic", "filter", "enable_message_ordering"})
 DELETED_TOPIC = "_deleted-topic_"
 _DEFAULT_ACK_SECONDS = 10
 _MESSAGE_LIMIT_BYTES = 10_000_000
+_BATCH_LIMIT = 1000
+_KEY_LIMIT_BYTES = 1024
+_LARGEST_BACKOFF_SECONDS = 600
 _NAME = re.compile(
-    r"projects/[^/]+/(?:topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~%+-]{2,254}"
+    r"projects/[^/]+/(topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~%+-]{2,254}"
 )
 
 
@@ -53,7 +57,7 @@ class Broker:
             InvalidArgument: an illegal name.
             AlreadyExists.
         """
-        _check_name(topic.name)
+        _check_name(topic.name, "topics")
         with self._lock:
             if topic.name in self._topics:
                 raise exceptions.AlreadyExists(f"Resource already exists: {topic.name}")
@@ -95,8 +99,12 @@ class Broker:
 
         Raises:
             NotFound: no such topic.
-            InvalidArgument: a message is empty, too large or has illegal attributes.
+            InvalidArgument: none or too many; a message is empty, too large or has illegal attributes.
         """
+        if not 1 <= len(messages) <= _BATCH_LIMIT:
+            raise exceptions.InvalidArgument(
+                f"a request has 1 to {_BATCH_LIMIT} messages, not {len(messages)}"
+            )
         for message in messages:
             _check_message(message)
         with self._lock:
@@ -110,13 +118,13 @@ class Broker:
         """Add a subscription; it receives what is published from now on.
 
         Raises:
-            InvalidArgument: an illegal name, deadline or filter.
+            InvalidArgument: an illegal name, deadline, filter or retry policy.
             NotFound: no such topic.
             AlreadyExists.
         """
-        _check_name(wanted.name)
+        _check_name(wanted.name, "subscriptions")
         definition = types.Subscription(wanted)
-        definition.ack_deadline_seconds = _ack_seconds(wanted.ack_deadline_seconds)
+        _complete(definition)
         definition.state = types.Subscription.State.ACTIVE
         passes = parse_filter(definition.filter)
         backlog = Backlog(definition.name, self._clock, ordered=definition.enable_message_ordering)
@@ -179,13 +187,16 @@ class Broker:
             InvalidArgument: a field that cannot change.
         """
         subscribed = self.subscription(wanted.name)
-        fixed = {"name", "topic", "filter", "enable_message_ordering"} & set(paths)
-        if fixed or not paths:
-            raise exceptions.InvalidArgument(f"{', '.join(fixed) or 'no field'} can be updated")
+        fixed = _FIXED & set(paths)
+        if fixed:
+            raise exceptions.InvalidArgument(f"{', '.join(sorted(fixed))} cannot be updated")
+        if not paths:
+            raise exceptions.InvalidArgument("update_mask must name at least one field")
         with self._lock:
-            _copy_fields(wanted, subscribed.definition, paths)
-            seconds = subscribed.definition.ack_deadline_seconds
-            subscribed.definition.ack_deadline_seconds = _ack_seconds(seconds)
+            changed = types.Subscription(subscribed.definition)
+            _copy_fields(wanted, changed, paths)
+            _complete(changed)
+            subscribed.definition = changed
         _set_backoff(subscribed)
         return subscribed.definition
 
@@ -237,10 +248,11 @@ class Broker:
         ]
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _check_name(name: str, collection: str) -> None:
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] != collection:
         raise exceptions.InvalidArgument(
-            f"Invalid resource name {name!r}: the id has 3 to 255 characters, begins with a letter"
+            f"Invalid resource name {name!r}: use projects/PROJECT/{collection}/ID; the id has 3 to 255 characters, begins with a letter"
             " and not with goog"
         )
 
@@ -251,6 +263,11 @@ def _check_message(message: types.PubsubMessage) -> None:
         raise exceptions.InvalidArgument("a message needs data or at least one attribute")
     if len(message.data) > _MESSAGE_LIMIT_BYTES:
         raise exceptions.InvalidArgument(f"a message has at most {_MESSAGE_LIMIT_BYTES} bytes")
+    key_bytes = len(message.ordering_key.encode())
+    if key_bytes > _KEY_LIMIT_BYTES:
+        raise exceptions.InvalidArgument(
+            f"an ordering key of {key_bytes} bytes; it has at most {_KEY_LIMIT_BYTES}"
+        )
     if len(attributes) > 100 or any(
         key.startswith("goog") or not 0 < len(key.encode()) <= 256 or len(value.encode()) > 1024
         for key, value in attributes.items()
@@ -265,10 +282,29 @@ def _seconds(duration: Any) -> float:
     return cast(timedelta, duration).total_seconds() if duration else 0.0
 
 
-def _ack_seconds(seconds: int) -> int:
-    if seconds and not 10 <= seconds <= 600:
-        raise exceptions.InvalidArgument(f"ack deadline of {seconds} s is not within 10 to 600 s")
-    return seconds or _DEFAULT_ACK_SECONDS
+def check_ack_seconds(seconds: int, least: int) -> None:
+    """Refuse a deadline that no message may have.
+
+    Raises:
+        InvalidArgument.
+    """
+    if not least <= seconds <= 600:
+        raise exceptions.InvalidArgument(
+            f"ack deadline of {seconds} s is not within {least} to 600 s"
+        )
+
+
+def _complete(definition: types.Subscription) -> None:
+    """Check what a definition says of time, and set what it leaves open."""
+    definition.ack_deadline_seconds = definition.ack_deadline_seconds or _DEFAULT_ACK_SECONDS
+    check_ack_seconds(definition.ack_deadline_seconds, 10)
+    policy = definition.retry_policy
+    for name in ("minimum_backoff", "maximum_backoff") if policy else ():
+        seconds = _seconds(getattr(policy, name))
+        if not 0 <= seconds <= _LARGEST_BACKOFF_SECONDS:
+            raise exceptions.InvalidArgument(
+                f"{name} of {seconds:g} s is not within 0 to {_LARGEST_BACKOFF_SECONDS} s"
+            )
 
 
 def _copy_fields(source: Any, target: Any, paths: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ Source: google/pubsub/v1/pubsub.proto.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from google.pubsub_v1 import types
 
 from saxflow.local.paging import page
 from saxflow.local.pubsub.backlog import Entry
-from saxflow.local.pubsub.broker import Broker, Subscribed
+from saxflow.local.pubsub.broker import Broker, Subscribed, check_ack_seconds
 
 _PULL_SECONDS = 5.0
 _BATCH = 100
@@ -138,6 +139,7 @@ class SubscriberService:
     def modify_ack_deadline(self, request: types.ModifyAckDeadlineRequest) -> empty_pb2.Empty:
         """Serve ModifyAckDeadline."""
         backlog = self._broker.subscription(request.subscription).backlog
+        check_ack_seconds(request.ack_deadline_seconds, 0)
         for ack_id in request.ack_ids:
             backlog.modify(ack_id, request.ack_deadline_seconds)
         return empty_pb2.Empty()
@@ -161,16 +163,22 @@ class SubscriberService:
         if request.snapshot:
             raise exceptions.MethodNotImplemented("snapshots are not part of the embedded cloud")
         backlog = self._broker.subscription(request.subscription).backlog
+        if not request.time:
+            raise exceptions.InvalidArgument("seek needs a time")
         backlog.purge(cast(datetime, request.time).timestamp())
         return types.SeekResponse()
 
     def streaming_pull(self, stream: Stream) -> Iterator[types.StreamingPullResponse]:
         """Serve StreamingPull."""
         requests = iter(stream)
-        first = next(requests)
+        first = next(requests, None)
+        if first is None:
+            return
         subscribed = self._broker.receivable(first.subscription)
+        check_ack_seconds(first.stream_ack_deadline_seconds, 10)
         call = _StreamingPull(stream, subscribed, first)
-        listener = threading.Thread(target=call.listen, args=(requests,), daemon=True)
+        everything = itertools.chain([first], requests)
+        listener = threading.Thread(target=call.listen, args=(everything,), daemon=True)
         listener.start()
         yield from call.deliver(lambda: self._broker.receivable(first.subscription))
 
@@ -184,28 +192,43 @@ class _StreamingPull:
         self._stream = stream
         self._subscribed = subscribed
         self._backlog = subscribed.backlog
-        self._seconds = first.stream_ack_deadline_seconds or 10
+        self._seconds = first.stream_ack_deadline_seconds
         self._most = first.max_outstanding_messages or _UNLIMITED
         self._most_bytes = max(first.max_outstanding_bytes, 0)
+        self._refusal: exceptions.InvalidArgument | None = None
         self._ended = not stream.on_end(self._end)
 
     def listen(self, requests: Iterator[types.StreamingPullRequest]) -> None:
         """Follow the peer's acknowledgements until it stops talking."""
         try:
             for request in requests:
-                self._backlog.acknowledge(request.ack_ids)
-                changes = zip(
-                    request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=False
-                )
-                for ack_id, seconds in changes:
-                    self._backlog.modify(ack_id, seconds)
-                if request.stream_ack_deadline_seconds:
-                    self._seconds = request.stream_ack_deadline_seconds
+                self._follow(request)
+        except exceptions.InvalidArgument as refusal:
+            self._refusal = refusal
         finally:
             self._end()
 
+    def _follow(self, request: types.StreamingPullRequest) -> None:
+        ack_ids, deadlines = request.modify_deadline_ack_ids, request.modify_deadline_seconds
+        if len(ack_ids) != len(deadlines):
+            raise exceptions.InvalidArgument(
+                f"{len(ack_ids)} ack ids, {len(deadlines)} deadlines: each needs one"
+            )
+        for seconds in deadlines:
+            check_ack_seconds(seconds, 0)
+        if request.stream_ack_deadline_seconds:
+            check_ack_seconds(request.stream_ack_deadline_seconds, 10)
+            self._seconds = request.stream_ack_deadline_seconds
+        self._backlog.acknowledge(request.ack_ids)
+        for ack_id, seconds in zip(ack_ids, deadlines, strict=True):
+            self._backlog.modify(ack_id, seconds)
+
     def deliver(self, check: Callable[[], Any]) -> Iterator[types.StreamingPullResponse]:
-        """Yield messages as they come; `check` raises when the subscription is gone."""
+        """Yield messages as they come; `check` raises when the subscription is gone.
+
+        Raises:
+            InvalidArgument: the peer asked for what cannot be.
+        """
         properties = types.StreamingPullResponse.SubscriptionProperties(
             message_ordering_enabled=self._subscribed.definition.enable_message_ordering
         )
@@ -220,6 +243,8 @@ class _StreamingPull:
                 )
             else:
                 self._backlog.wait(version)
+        if self._refusal is not None:
+            raise self._refusal
 
     def _end(self) -> None:
         self._ended = True
