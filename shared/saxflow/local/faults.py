@@ -124,12 +124,13 @@ class Faults:
         """Add a rule given as a mapping, as the admin endpoint receives it.
 
         Raises:
-            InputError: unknown action, unknown or missing field.
+            InputError: unknown action, unknown, missing or senseless field.
         """
         try:
             rule = Rule(**fields)
         except TypeError as error:
-            raise InputError(f"fault rule {dict(fields)!r}: {error}") from error
+            raise InputError(f"fault rule {fields!r}: {error}") from error
+        _check(rule)
         fault = parse_action(rule.action, rule.stall_seconds)
         with self._lock:
             self._rules.append((rule, fault))
@@ -169,6 +170,38 @@ class Faults:
             return True
         draw = random.Random(f"{self._seed}/{rule.service}/{rule.method}/{call}").random()
         return draw < rule.probability
+
+
+def _check(rule: Rule) -> None:
+    """Refuse values that no call could be compared with."""
+    for name, holds in _SENSIBLE.items():
+        given = getattr(rule, name)
+        if not holds(given):
+            raise InputError(f"fault rule: {name} {given!r} makes no sense")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_SENSIBLE: dict[str, Callable[[Any], bool]] = {
+    "service": _is_text,
+    "method": _is_text,
+    "action": _is_text,
+    "contains": _is_text,
+    "nth": _is_count,
+    "count": lambda value: value is None or _is_count(value),
+    "probability": _is_amount,
+    "stall_seconds": _is_amount,
+}
 
 
 def _matches(rule: Rule, service: str, method: str, subject: Callable[[], str]) -> bool:

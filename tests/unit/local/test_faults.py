@@ -31,6 +31,21 @@ def test_unknown_actions_are_refused_with_the_list(action: str) -> None:
         Faults().arm("storage", "objects.get", action)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("service", 5), ("nth", "x"), ("nth", 0), ("count", 0), ("count", 1.5), ("contains", None),
+        ("probability", "1"), ("probability", True), ("stall_seconds", -1),
+    ],
+)  # fmt: skip
+def test_senseless_values_are_refused(field: str, value: object) -> None:
+    faults = Faults()
+    rule = {"service": "*", "method": "*", "action": "return-503", field: value}
+    with pytest.raises(InputError, match=f"{field} {value!r} makes no sense"):
+        faults.add(rule)
+    assert faults.armed() == []
+
+
 def test_unknown_fields_are_refused() -> None:
     with pytest.raises(InputError, match="often"):
         Faults().add({"service": "s", "method": "m", "action": "return-503", "often": 1})

@@ -183,7 +183,7 @@ def fault_admin(faults: Faults) -> Handler:
         elif request.method == "POST":
             try:
                 faults.add(json.loads(request.body.read()))
-            except (ValueError, TypeError, InputError) as error:
+            except (ValueError, RecursionError, InputError) as error:
                 return json_response(400, {"error": {"code": 400, "message": str(error)}})
         return json_response(200, {"faults": faults.armed()})
 

@@ -99,7 +99,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise exceptions.InvalidArgument(f"Invalid JSON payload received. {error}") from error
     if not isinstance(value, dict):
         raise exceptions.InvalidArgument("Invalid JSON payload received. Root must be an object")
