@@ -27,7 +27,7 @@ from saxflow.sax.addresses import Addresses
 from saxflow.sax.channels import Channels, unreachable
 from saxflow.sax.failures import ADMIN_RETRIES, NO_RETRIES, SERVER_RETRIES
 from saxflow.sax.methods import Method
-from saxflow.sax.names import CellName, ModelName, check_address
+from saxflow.sax.names import CellName, ModelName, check_address, check_replicas, check_text
 from saxflow.sax.pace import Pace
 from saxflow.sax.roots import LOCATION_FILE, SaxRoot
 from saxflow.sax.values import (
@@ -150,7 +150,7 @@ class AsyncCell:
             SaxError: code `NOT_FOUND` when it is not published.
         """
         request = m.WaitForReadyRequest(
-            model_id=str(ModelName.parse(model_id)), num_replicas=replicas
+            model_id=str(ModelName.parse(model_id)), num_replicas=check_replicas(replicas)
         )
         await self.call(methods.WAIT_FOR_READY, request, deadline_seconds=deadline_seconds)
 
@@ -198,7 +198,7 @@ class AsyncCell:
         """
         pace = Pace(f"{method.name} in {self.name}", deadline_seconds=deadline_seconds)
         while True:
-            address = await self._reach_admin(method.name)
+            address = await self._reach_admin(pace)
             try:
                 return await self._channels.call(
                     method, address, request, pace=pace, retried=ADMIN_RETRIES
@@ -206,19 +206,25 @@ class AsyncCell:
             except SaxError as error:
                 await pace.after(error)
 
-    async def _reach_admin(self, what: str) -> str:
+    async def _reach_admin(self, pace: Pace) -> str:
         """Return an address that answers; location.proto is read again when the last does not."""
         if self._admin_address and await self._channels.reachable(self._admin_address):
             return self._admin_address
-        self._admin_address = await asyncio.to_thread(self.root.location, self.name)
+        self._admin_address = await self._locate(pace)
         if not await self._channels.reachable(self._admin_address):
             file = f"{self.root.text}/sax/{self.name.cell}/{LOCATION_FILE}"
             raise unreachable(
-                f"{self._admin_address}, the address in {file}",
-                f"{what} in {self.name}",
-                retryable=False,
+                f"{self._admin_address}, the address in {file}", pace.what, retryable=False
             )
         return self._admin_address
+
+    async def _locate(self, pace: Pace) -> str:
+        """Read location.proto; a root that is silent is not waited for beyond the deadline."""
+        try:
+            async with asyncio.timeout(pace.left_seconds):
+                return await asyncio.to_thread(self.root.location, self.name)
+        except TimeoutError:
+            raise pace.expired() from None
 
 
 class AsyncModel:
@@ -250,7 +256,9 @@ class AsyncModel:
             DeadlineError: no answer in time.
         """
         request = m.GenerateRequest(
-            model_key=str(self.name), text=text, extra_inputs=extra_inputs(options)
+            model_key=str(self.name),
+            text=check_text(text, "prompt"),
+            extra_inputs=extra_inputs(options),
         )
         reply = await self._call(methods.GENERATE, request, deadline_seconds, patience_seconds)
         return tuple(Generated(item.text, item.score) for item in reply.texts)
@@ -267,8 +275,8 @@ class AsyncModel:
         """Return the log-probability of each suffix after the prefix; raises as `generate`."""
         request = m.ScoreRequest(
             model_key=str(self.name),
-            prefix=prefix,
-            suffix=suffixes,
+            prefix=check_text(prefix, "prefix"),
+            suffix=[check_text(suffix, "suffix") for suffix in suffixes],
             extra_inputs=extra_inputs(options),
         )
         reply = await self._call(methods.SCORE, request, deadline_seconds, patience_seconds)
@@ -287,7 +295,9 @@ class AsyncModel:
         Repeated as `generate` until the first reply; an error after it is final.
         """
         request = m.GenerateRequest(
-            model_key=str(self.name), text=text, extra_inputs=extra_inputs(options)
+            model_key=str(self.name),
+            text=check_text(text, "prompt"),
+            extra_inputs=extra_inputs(options),
         )
         pace = self._pace(methods.GENERATE_STREAM, deadline_seconds, patience_seconds)
         while True:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from saxflow.errors import InputError
 
 ROOT = "/sax"
+MOST_REPLICAS = 2**31 - 1
 _PART = re.compile(r"[a-z]+[a-z0-9_-]*")
 _MODEL_PATH = re.compile(r"[a-zA-Z]+[a-zA-Z0-9_.-]*")
 _CHECKPOINT = re.compile(r"(/|\d|\w|_|\.|-|%|:|=|\|)+", re.ASCII)
@@ -109,13 +110,44 @@ def check_overrides(overrides: Mapping[str, str]) -> dict[str, str]:
         InputError: a value is not JSON; the message names its key.
     """
     for key, value in overrides.items():
+        check_text(value, f"override {check_text(key, 'override')}")
         try:
             json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(
                 f"override {key} is {value!r}; SAX takes JSON, so write text in double quotes"
             ) from None
     return dict(overrides)
+
+
+def check_replicas(count: int) -> int:
+    """Return how many servers should hold a model.
+
+    Raises:
+        InputError: SAX's messages have no such number.
+    """
+    if not 0 <= count <= MOST_REPLICAS:
+        raise InputError(f"replicas is {count}; a number from 0 to {MOST_REPLICAS} is needed")
+    return count
+
+
+def check_text(text: str, what: str) -> str:
+    """Return a text that a message can carry; a byte of an argument that is no UTF-8 cannot.
+
+    Args:
+        what: names the text in the message.
+
+    Raises:
+        InputError: a character is half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} cannot be sent: character {error.start + 1} is half of a surrogate pair;"
+            " give UTF-8 text"
+        ) from error
+    return text
 
 
 def check_address(text: str) -> str:

@@ -144,7 +144,8 @@ def open_files(text: str) -> Files:
     if not text or (separator and scheme not in ("gs", "file")):
         raise InputError(f"sax-root {text!r} is neither gs://bucket/prefix nor a directory")
     if scheme == "gs" and separator:
-        return BucketFiles(Uri.parse(text.rstrip("/")))
+        place = Uri.parse(text)
+        return BucketFiles(Uri(place.bucket, place.name.rstrip("/")))
     return LocalFiles(Path(rest if separator else text))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from saxflow.errors import ProtocolError
+from saxflow.errors import InputError, ProtocolError
 from saxflow.sax import messages as m
 from saxflow.sax import names
 
 ExtraInputs = Mapping[str, float | str | Sequence[float]]
 """Name -> number, text or numbers, as saxutil's -extra, -extra_string and -extra_tensor."""
+
+LARGEST = (2 - 2**-23) * 2.0**127
+"""Largest finite number of 32 bits; a larger one would travel as infinity."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Model:
             model_id=str(names.ModelName.parse(self.model_id)),
             model_path=names.check_model_path(self.model_path),
             checkpoint_path=names.check_checkpoint(self.checkpoint),
-            requested_num_replicas=self.replicas,
+            requested_num_replicas=names.check_replicas(self.replicas),
             overrides=names.check_overrides(self.overrides),
         )
 
@@ -148,16 +151,27 @@ class Transcript:
 
 
 def extra_inputs(values: ExtraInputs | None) -> m.ExtraInputs:
-    """Return the message, which SAX expects to be present even when empty."""
+    """Return the message, which SAX expects to be present even when empty.
+
+    Raises:
+        InputError: a number is not finite or too large, or a text is no Unicode.
+    """
     message = m.ExtraInputs()
     for name, value in (values or {}).items():
+        what = f"extra input {names.check_text(name, 'the name of an extra input')}"
         if isinstance(value, str):
-            message.strings[name] = value
+            message.strings[name] = names.check_text(value, what)
         elif isinstance(value, Sequence):
-            message.tensors[name].values.extend(value)
+            message.tensors[name].values.extend(_number(one, what) for one in value)
         else:
-            message.items[name] = value
+            message.items[name] = _number(value, what)
     return message
+
+
+def _number(value: float, what: str) -> float:
+    if not -LARGEST <= value <= LARGEST:
+        raise InputError(f"{what} is {value}; SAX carries finite 32-bit numbers")
+    return value
 
 
 def _enum_name(enum: str, number: int, prefix: str) -> str:
