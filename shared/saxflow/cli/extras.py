@@ -20,6 +20,7 @@ def extra(name: str) -> Generator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("saxflow"):
             raise
+        missing = f"{error.name} is not installed" if error.name else str(error)
         raise ConfigurationError(
-            f"{error.name} is not installed; this command needs `pip install 'saxflow[{name}]'`"
+            f"{missing}; this command needs `pip install 'saxflow[{name}]'`"
         ) from error
