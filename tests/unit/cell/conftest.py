@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from saxflow import layout
 from saxflow.cell.programs import Programs, serving_mesh
 from saxflow.sax.servable import Servable
 from saxflow.weights import Dimensions
@@ -71,26 +72,12 @@ def pax_checkpoint(tmp_path: Path) -> Callable[..., str]:
 def random_variables(dims: Dimensions) -> dict[str, Any]:
     """Return variables as Pax names them for separate q, k and v, float16."""
     rng = np.random.default_rng(7)
-    d, f, v = dims.model_dim, dims.hidden_dim, dims.vocab
-    shapes: dict[str, tuple[int, ...]] = {
-        "embedding_lookup.emb_var": (v, d),
-        "final_ln.scale": (d,),
-        "softmax.logits_ffn.linear.w": (d, v),
+    return {
+        variable.name.removeprefix("mdl_vars.params.lm."): (
+            (rng.standard_normal(variable.shape) * 0.2).astype(np.float16)
+        )
+        for variable in layout.pax_variables(dims)
     }
-    for i in range(dims.layers):
-        layer = f"transformer.x_layers_{i}"
-        shapes |= {
-            f"{layer}.layer_norm.scale": (d,),
-            f"{layer}.ff_layer.layer_norm.scale": (d,),
-            f"{layer}.self_attention.query.w": (d, dims.heads, dims.head_dim),
-            f"{layer}.self_attention.key.w": (d, dims.kv_heads, dims.head_dim),
-            f"{layer}.self_attention.value.w": (d, dims.kv_heads, dims.head_dim),
-            f"{layer}.self_attention.post.w": (d, dims.heads, dims.head_dim),
-            f"{layer}.ff_layer.ffn_layer1_gate.linear.w": (d, f),
-            f"{layer}.ff_layer.ffn_layer1.linear.w": (d, f),
-            f"{layer}.ff_layer.ffn_layer2.linear.w": (f, d),
-        }
-    return {name: (rng.standard_normal(s) * 0.2).astype(np.float16) for name, s in shapes.items()}
 
 
 @pytest.fixture(scope="session")
