@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 COMMAND = [sys.executable, "-m", "saxflow.cli", "demo"]
 SECONDS = 180
@@ -30,16 +31,21 @@ def descendants(pid: int) -> set[int]:
     return family - {pid}
 
 
-def test_the_demo_ends_in_generated_text(tmp_path: Path) -> None:
+def demo(directory: Path) -> tuple[dict[str, Any], str]:
+    """Return the result and what was said on the way."""
     run = subprocess.run(
-        [*COMMAND, "--json", "--data-dir", str(tmp_path / "data")],
+        [*COMMAND, "--json", "--data-dir", str(directory)],
         capture_output=True,
         text=True,
         timeout=SECONDS,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout.splitlines()[-1])
+    return json.loads(run.stdout.splitlines()[-1]), run.stderr
+
+
+def test_the_demo_ends_in_generated_text(tmp_path: Path) -> None:
+    result, said = demo(tmp_path / "data")
     assert result["deployment"] == "tiny-llama"
     assert result["state"] == "serving"
     assert "shows ships where the land is" in result["text"]
@@ -47,18 +53,11 @@ def test_the_demo_ends_in_generated_text(tmp_path: Path) -> None:
     assert result["events"][-1] == "model.serving"
     assert result["checkpoint"].endswith("/checkpoint_00000000")
     assert result["seconds"] > 0
-    assert "conversion.finished" in run.stderr
+    assert "conversion.finished" in said
 
     # a second run on the same data converts nothing
-    again = subprocess.run(
-        [*COMMAND, "--json", "--data-dir", str(tmp_path / "data")],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert again.returncode == 0, again.stderr
-    assert "conversion.reused" in json.loads(again.stdout.splitlines()[-1])["events"]
+    again, _ = demo(tmp_path / "data")
+    assert "conversion.reused" in again["events"]
 
 
 def test_an_interrupted_demo_leaves_no_process_and_no_directory(tmp_path: Path) -> None:

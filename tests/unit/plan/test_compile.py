@@ -30,10 +30,15 @@ def plan_of(
     manifest_of: Callable[..., Manifest],
     facts_of: Callable[..., WeightFacts],
 ) -> Callable[..., Plan]:
-    def build(size: str | Dimensions = "7b", attempt: int = 1, **sections: Any) -> Plan:
+    def build(
+        size: str | Dimensions = "7b",
+        attempt: int = 1,
+        under: Settings = settings,
+        **sections: Any,
+    ) -> Plan:
         return compile_plan(
             manifest_of(**sections),
-            settings,
+            under,
             generation=GENERATION,
             attempt=attempt,
             facts=facts_of(size),
@@ -177,9 +182,7 @@ def test_the_core_names_its_parts(plan_of: Callable[..., Plan]) -> None:
 
 
 def test_local_endpoints_and_scaled_deadlines(
-    settings_of: Callable[..., Settings],
-    manifest_of: Callable[..., Manifest],
-    facts_of: Callable[..., WeightFacts],
+    settings_of: Callable[..., Settings], plan_of: Callable[..., Plan]
 ) -> None:
     settings = settings_of(
         STORAGE_EMULATOR_HOST="http://127.0.0.1:1",
@@ -187,14 +190,7 @@ def test_local_endpoints_and_scaled_deadlines(
         SAXFLOW_DEADLINE_SCALE="0.1",
         SAXFLOW_POLL_SECONDS="0.2",
     )
-    core = compile_plan(
-        manifest_of(),
-        settings,
-        generation="1",
-        attempt=1,
-        facts=facts_of("7b"),
-        manifest_uri="gs://m/o",
-    ).core
+    core = plan_of(under=settings).core
     assert core["apis"]["storage"] == "http://127.0.0.1:1"
     assert core["apis"]["batch"] == "http://127.0.0.1:2"
     assert core["intervals"]["poll"] == 0.2
@@ -202,20 +198,11 @@ def test_local_endpoints_and_scaled_deadlines(
 
 
 def test_missing_settings_are_the_operators(
-    settings_of: Callable[..., Settings],
-    manifest_of: Callable[..., Manifest],
-    facts_of: Callable[..., WeightFacts],
+    settings_of: Callable[..., Settings], plan_of: Callable[..., Plan]
 ) -> None:
     settings = settings_of(SAXFLOW_ADMIN_IMAGE="", SAXFLOW_COMMIT_URL="")
     with pytest.raises(ConfigurationError, match="SAXFLOW_ADMIN_IMAGE, SAXFLOW_COMMIT_URL not set"):
-        compile_plan(
-            manifest_of(),
-            settings,
-            generation="1",
-            attempt=1,
-            facts=facts_of("7b"),
-            manifest_uri="gs://m/o",
-        )
+        plan_of(under=settings)
 
 
 def test_parts_that_a_workflow_cannot_read_are_refused(
