@@ -27,11 +27,16 @@ def local_path(uri: str) -> Path:
     """Return the path of a local directory given as a path or a file:// URI.
 
     Raises:
-        InputError: the URI has another scheme or names another host.
+        InputError: the URI has another scheme, names another host, or is no path in UTF-8.
     """
-    if "://" not in uri:
-        return Path(uri)
+    path = uri if "://" not in uri else _path_of_uri(uri)
+    if not path or "\0" in path or any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise InputError(f"{uri!r} is no path; give the name of a directory, in UTF-8")
+    return Path(path)
+
+
+def _path_of_uri(uri: str) -> str:
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise InputError(f"{uri!r} is neither a local path nor file:///path nor gs://bucket/prefix")
-    return Path(unquote(parts.path))
+    return unquote(parts.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 import click
@@ -29,9 +30,10 @@ class Bytes(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(k|m|g|ki|mi|gi)?b?", value.strip().lower())
-        if match is None:
+        size = float(match[1]) * _UNITS[match[2] or ""] if match else inf
+        if size == inf:
             self.fail(f"{value!r} is no size; write for example 512MiB or 2GiB", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2] or ""])
+        return int(size)
 
 
 @click.command()

@@ -252,9 +252,10 @@ class _Worker:
                 " the source is damaged"
             )
         if found.overflow and not self._options.clamp:
+            wider = "--dtype bfloat16, or " if self._options.dtype == "float16" else ""
             raise WeightsError(
                 f"tensor {matrix.name}: {found.overflow} values do not fit {self._options.dtype}"
-                f" (the largest is {found.largest:g}); use --dtype bfloat16, or --clamp to cut them"
+                f" (the largest is {found.largest:g}); use {wider}--clamp to cut them"
             )
 
     def _count_clamped(self, tensor: str, count: int) -> None:

@@ -15,3 +15,9 @@ def test_local_uris(uri, path):
 def test_other_schemes(uri):
     with pytest.raises(InputError, match="neither a local path nor"):
         open_directory(uri)
+
+
+@pytest.mark.parametrize("path", ["", "/a\0b", "file:///a%00b", "/a\udcffb", "file:///a%FFb\udcff"])
+def test_paths_that_no_document_could_name(path):
+    with pytest.raises(InputError, match="is no path"):
+        open_directory(path)

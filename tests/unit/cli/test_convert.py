@@ -82,7 +82,7 @@ def test_sizes(text, size):
     assert Bytes().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "many", "-1", "1TiB"])
+@pytest.mark.parametrize("text", ["", "many", "-1", "1TiB", "9" * 400])
 def test_what_is_no_size(tmp_path, text):
     result = CliRunner().invoke(app, ["convert", "a", "b", f"--max-memory={text}"])
     assert result.exit_code == 2
