@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from saxflow import layout
@@ -23,6 +22,7 @@ from saxflow.errors import BusyError, InputError
 
 PARTIAL = ".partial"
 FINGERPRINT = "fingerprint"
+_TASK_LOCK = ".lock"
 
 
 def sweep(root: Path, fingerprint: str) -> None:
@@ -58,22 +58,11 @@ class Partial:
 
     def __enter__(self) -> Self:
         with translated(str(self._root)):
-            self._lock()
-        try:
-            self._settle()
-        except BaseException:
-            if not (self.folder / FINGERPRINT).exists():
-                shutil.rmtree(self.folder)
-            self._locks.close()
-            raise
+            while not self._entered():
+                pass
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._locks.close()
 
     @property
@@ -84,11 +73,13 @@ class Partial:
     @contextmanager
     def committing(self) -> Generator[bool]:
         """Hold the right to commit; yields False when another Task has committed meanwhile."""
-        if not self.folder.exists():
-            yield False
-            return
         path = self.folder / "commit.lock"
-        with path.open("a") as file:
+        with ExitStack() as held:
+            try:
+                file = held.enter_context(path.open("a"))
+            except FileNotFoundError:
+                yield False
+                return
             fcntl.flock(file, fcntl.LOCK_EX)
             yield path.exists()
 
@@ -110,20 +101,23 @@ class Partial:
     def _step(self) -> Path:
         return self._root / layout.STEP_DIRECTORY
 
-    def _lock(self) -> None:
-        alone = self._share.count == 1
-        while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            held = ExitStack()
+    def _entered(self) -> bool:
+        """Lock and settle; return False when another run removed the directory meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
             try:
-                self._hold(held, "lock", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-                if not alone:
-                    self._hold(held, f"{self._share.name}.lock", fcntl.LOCK_EX)
+                self._lock(held)
+                self._settle()
             except FileNotFoundError:
-                held.close()  # another run finished and removed the directory meanwhile
-                continue
-            self._locks = held
-            return
+                return False
+            self._locks = held.pop_all()
+        return True
+
+    def _lock(self, held: ExitStack) -> None:
+        alone = self._share.count == 1
+        self._hold(held, "lock", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            self._hold(held, f"{self._share.name}{_TASK_LOCK}", fcntl.LOCK_EX)
 
     def _hold(self, held: ExitStack, name: str, kind: int) -> None:
         path = self.folder / name
@@ -131,45 +125,70 @@ class Partial:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            held.close()
-            raise BusyError(
-                f"{self._root} is being written by another saxflow convert (pid {self._pids()});"
-                " wait for it or choose another directory"
-            ) from None
+            raise self._busy() from None
         if os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
             raise FileNotFoundError(path)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
 
-    def _pids(self) -> str:
-        texts = (path.read_text() for path in sorted(self.folder.glob("*lock")))
-        return ", ".join(dict.fromkeys(text for text in texts if text)) or "unknown"
+    def _busy(self) -> BusyError:
+        texts = (path.read_text(errors="replace") for path in sorted(self.folder.glob("*lock")))
+        pids = ", ".join(dict.fromkeys(text for text in texts if text)) or "unknown"
+        return BusyError(
+            f"{self._root} is being written by another saxflow convert (pid {pids});"
+            " wait for it or choose another directory"
+        )
 
     def _settle(self) -> None:
-        """Make the directory one of this fingerprint."""
-        found = None if self._overwrite else self._found_fingerprint()
-        if found == self._fingerprint:
-            return
-        if found is not None:
+        """Make the directory one of this fingerprint, one Task after the other."""
+        with (self.folder / "settle.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                self._overwrite_others() if self._overwrite else self._require_ours()
+            except BaseException:
+                if not (self.folder / FINGERPRINT).exists():
+                    shutil.rmtree(self.folder)
+                raise
+            (self.folder / FINGERPRINT).write_text(self._fingerprint)
+
+    def _require_ours(self) -> None:
+        found = self._started() or self._finished()
+        if found not in (None, self._fingerprint):
             raise InputError(
                 f"{self._root} holds a conversion with fingerprint {found}, this one has"
                 f" {self._fingerprint} (other weights, dtype or mesh); choose another directory"
                 " or give --overwrite"
             )
-        if self._overwrite:
-            self._clear()
-        (self.folder / FINGERPRINT).write_text(self._fingerprint)
 
-    def _found_fingerprint(self) -> str | None:
+    def _started(self) -> str:
+        """Return the fingerprint of unfinished work, empty when there is none."""
         path = self.folder / FINGERPRINT
-        if path.exists() and path.read_text():
-            return path.read_text()
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _finished(self) -> str | None:
         with LocalDirectory(self._root) as directory:
             report = read_report(directory)
         if report is not None:
             return report.fingerprint
         return "unknown" if self._step.exists() else None
+
+    def _overwrite_others(self) -> None:
+        """Clear the place, unless another Task of this very conversion has done so."""
+        if self._share.count > 1 and self._started() == self._fingerprint:
+            return
+        self._require_idle()
+        self._clear()
+
+    def _require_idle(self) -> None:
+        for path in self.folder.glob(f"*-of-*{_TASK_LOCK}"):
+            if path.name == f"{self._share.name}{_TASK_LOCK}":
+                continue
+            with path.open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise self._busy() from None
 
     def _clear(self) -> None:
         """Delete an old checkpoint, its root marker first, and old unfinished work."""

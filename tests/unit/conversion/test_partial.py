@@ -53,3 +53,51 @@ def test_leftovers_are_swept_unless_somebody_is_at_work(tmp_path):
     sweep(tmp_path, FINGERPRINT)
     assert not (tmp_path / PARTIAL).exists()
     sweep(tmp_path, FINGERPRINT)
+
+
+def test_tasks_that_overwrite_keep_what_the_others_have_done(tmp_path):
+    with open_partial(tmp_path, fingerprint="f" * 12) as old:
+        (old.folder / "checkpoint_00000000").mkdir()
+    with open_partial(tmp_path, Share(0, 2), overwrite=True) as one:
+        assert not (one.folder / "checkpoint_00000000").exists()
+        (one.folder / "checkpoint_00000000").mkdir()
+    with open_partial(tmp_path, Share(1, 2), overwrite=True) as two:
+        assert (two.folder / "checkpoint_00000000").exists()
+    with open_partial(tmp_path, overwrite=True) as alone:
+        assert not (alone.folder / "checkpoint_00000000").exists()
+
+
+def test_work_in_progress_is_never_overwritten(tmp_path):
+    other = "f" * 12
+    with open_partial(tmp_path, Share(0, 2)) as one:
+        for share in (Share(0, 3), Share(0, 2), Share()):
+            with (
+                pytest.raises(BusyError, match=str(os.getpid())),
+                open_partial(tmp_path, share, other, overwrite=True),
+            ):
+                pass
+        assert (one.folder / "fingerprint").read_text() == FINGERPRINT
+        with open_partial(tmp_path, Share(1, 2), overwrite=True):
+            pass
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"unknown"])
+def test_a_damaged_fingerprint_is_no_match(tmp_path, text):
+    (tmp_path / PARTIAL).mkdir()
+    (tmp_path / PARTIAL / "fingerprint").write_bytes(text)
+    if text:
+        with pytest.raises(InputError, match="give --overwrite"), open_partial(tmp_path):
+            pass
+    with open_partial(tmp_path, overwrite=True) as partial:
+        assert (partial.folder / "fingerprint").read_text() == FINGERPRINT
+
+
+@pytest.mark.parametrize("name", ["checkpoint_00000000", "report.json", ".partial"])
+def test_something_else_in_the_place_of_ours_is_named(tmp_path, name):
+    place = tmp_path / name
+    place.mkdir() if name == "report.json" else place.write_bytes(b"x")
+    with (
+        pytest.raises(InputError, match=r"directory|file exists"),
+        open_partial(tmp_path, overwrite=True),
+    ):
+        pass
