@@ -40,6 +40,8 @@ class Spec:
     def fingerprint(self, source: Source) -> str:
         """Return the 12 digits that name the checkpoint of a source."""
         facts = layout.layout_facts(self.mesh, self.compressor)
+        if self.clamp:
+            facts["clamp"] = True
         return fingerprint(source.files, dtype=self.dtype, layout=facts)
 
 

@@ -13,7 +13,7 @@ from saxflow.cli import app
 from saxflow.cli.console import run as run_command
 from saxflow.conversion.convert import Conversion, convert
 from saxflow.conversion.report import Spec
-from saxflow.errors import NotFoundError, WeightsError
+from saxflow.errors import InputError, NotFoundError, WeightsError
 
 
 def read(folder: Path):
@@ -181,6 +181,20 @@ def test_clamped_overflow_becomes_the_largest_value(tmp_path, kit):
     found = kit.read(tmp_path / "dst/checkpoint_00000000")
     variable = "mdl_vars.params.lm.transformer.x_layers_1.self_attention.combined_qkv.w"
     assert found[variable][0, :2, 0, 0].tolist() == [65504.0, -65504.0]
+
+
+def test_a_clamped_checkpoint_is_not_taken_for_an_exact_one(tmp_path, kit):
+    src = with_values(kit, tmp_path / "src", "norm.weight", [7e4])
+    run(src, tmp_path / "dst", Spec(clamp=True))
+    assert run(src, tmp_path / "dst", Spec(clamp=True)).reused
+    with pytest.raises(InputError, match="other weights"):
+        run(src, tmp_path / "dst", Spec())
+
+
+def test_what_bfloat16_cannot_hold_names_the_only_remedy(tmp_path, kit):
+    src = with_values(kit, tmp_path / "src", "norm.weight", [3.4e38])
+    with pytest.raises(WeightsError, match=r"do not fit bfloat16 .*; use --clamp to cut them"):
+        run(src, tmp_path / "dst", Spec("bfloat16"))
 
 
 @pytest.mark.parametrize("clamp", [False, True])
