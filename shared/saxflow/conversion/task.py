@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +85,17 @@ class TaskResult:
     bytes_resumed: int
     seconds: float
     clamped: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def figures(self) -> dict[str, object]:
+        """Return what it cost, as records and reports say it; memory is this process's peak."""
+        return {
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "bytes_resumed": self.bytes_resumed,
+            "clamped": dict(self.clamped),
+            "seconds": round(self.seconds, 3),
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
 
 
 @dataclass(frozen=True)
@@ -249,6 +261,13 @@ def write_document(target: Directory, name: str, data: bytes) -> Written:
 
 
 def peak_rss_bytes() -> int:
-    """Return the greatest resident size this process has had."""
+    """Return the greatest resident size this process has had.
+
+    Linux hands `ru_maxrss` on from the process that started this one; `VmHWM` is this program's own.
+    """
+    with suppress(OSError), Path("/proc/self/status").open() as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

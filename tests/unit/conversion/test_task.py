@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from saxflow import layout
@@ -62,3 +65,10 @@ def test_documents_are_accounted_for(tmp_path):
 
 def test_memory_has_a_peak():
     assert peak_rss_bytes() > 1 << 20
+
+
+def test_peak_memory_is_this_programs_own_not_that_of_who_started_it():
+    held = b"x" * (300 << 20)
+    code = "from saxflow.conversion.task import peak_rss_bytes; print(peak_rss_bytes())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    assert 10 << 20 < int(said) < len(held)
