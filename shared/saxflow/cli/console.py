@@ -7,6 +7,7 @@ for streams); failures then also print `{"error": ..., "exit_code": ...}` there.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,13 @@ def report(error: SaxflowError, *, as_json: bool) -> None:
         if isinstance(error, ManifestError):
             body["problems"] = [vars(problem) for problem in error.problems]
         print_json(body)
+
+
+def row(text: str) -> str:
+    """Return the first line of a text, on a terminal cut to its width."""
+    first = text.partition("\n")[0]
+    width = shutil.get_terminal_size().columns
+    return f"{first[: width - 1]}…" if sys.stdout.isatty() and len(first) > width else first
 
 
 def print_json(value: Any) -> None:

@@ -11,6 +11,7 @@ import click
 
 from saxflow.cli.console import json_option, print_json, transfer_progress
 from saxflow.cli.extras import extra
+from saxflow.cli.reach import require_storage
 
 if TYPE_CHECKING:
     from saxflow.conversion.convert import Conversion, Outcome
@@ -75,6 +76,7 @@ def convert(
     started = time.monotonic()
     if task_index >= task_count:
         raise click.UsageError(f"--task-index {task_index} must be below --task-count {task_count}")
+    require_storage(src, dst)
     with extra("convert"):
         from saxflow.catalog import default_chips
         from saxflow.checkpoint.opening import open_directory

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from saxflow.cli.console import json_option, print_json
+from saxflow.cli.console import json_option, print_json, row
+from saxflow.cli.reach import require_storage
 from saxflow.errors import DeadlineError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from saxflow.events import Event
+    from saxflow.gcp.objects import Uri
     from saxflow.pipeline.services import Services
 
 WATCH_EXIT_CODES = {
@@ -27,9 +29,9 @@ WATCH_EXIT_CODES = {
 timeout_option = click.option(
     "--timeout",
     "timeout_seconds",
-    type=float,
-    default=None,
-    help="Give up after this many seconds.",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up after this time.  [default: never]",
 )
 
 
@@ -39,7 +41,10 @@ timeout_option = click.option(
 @timeout_option
 @json_option
 def deploy(manifest: Path, wait: bool, timeout_seconds: float | None, as_json: bool) -> int:
-    """Upload MANIFEST to the manifests bucket; that is all a deployment needs."""
+    """Upload MANIFEST to the manifests bucket, which deploys it.
+
+    With --wait, the exit code is that of `saxflow watch`.
+    """
     from saxflow import manifest as manifests
     from saxflow import names
     from saxflow.cli.manifest import read_file
@@ -48,7 +53,7 @@ def deploy(manifest: Path, wait: bool, timeout_seconds: float | None, as_json: b
     services = _services()
     if not names.is_manifest(manifest.name):
         suffixes = ", ".join(names.MANIFEST_SUFFIXES)
-        raise InputError(f"{manifest.name} would be left alone; name a manifest {suffixes}")
+        raise InputError(f"{manifest} would be left alone; name a manifest {suffixes}")
     data = read_file(manifest)
     parsed = manifests.parse(data, source_name=manifest.name)
     uri = Uri(services.settings.manifests_bucket, manifest.name)
@@ -70,7 +75,7 @@ def deploy(manifest: Path, wait: bool, timeout_seconds: float | None, as_json: b
 @click.argument("name", required=False)
 @json_option
 def status(name: str | None, as_json: bool) -> None:
-    """Show one deployment, or all of them."""
+    """Show deployment NAME, or all of them."""
     from saxflow.pipeline.status import deployment_names, deployment_status
 
     services = _services()
@@ -87,7 +92,9 @@ def status(name: str | None, as_json: bool) -> None:
         return
     for each in every:
         cost = f"{each['hourly_cost_usd']:.2f} USD/h"
-        click.echo(f"{each['deployment']:<30} {each['state']:<12} {cost:>12}  {each['message']}")
+        click.echo(
+            row(f"{each['deployment']:<30} {each['state']:<12} {cost:>12}  {each['message']}")
+        )
     if not every:
         click.echo("no deployments; upload a manifest with: saxflow deploy MANIFEST", err=True)
 
@@ -97,9 +104,14 @@ def status(name: str | None, as_json: bool) -> None:
 @timeout_option
 @json_option
 def watch(name: str, timeout_seconds: float | None, as_json: bool) -> int:
-    """Follow a deployment's events until its attempt ends; exit code 0 when it serves."""
+    """Follow the events of deployment NAME until its attempt ends.
+
+    Exit code 0 when it serves, 1 when it failed or was superseded, 3 when the manifest was
+    rejected, 4 when it was deleted, 5 when --timeout is over.
+    """
     services = _services()
-    _require(services, name)
+    if not _manifests(services, name):  # an upload may not have been heard of yet
+        _require(services, name)
     return _follow(services, name, "0", timeout_seconds, as_json)
 
 
@@ -107,7 +119,8 @@ def watch(name: str, timeout_seconds: float | None, as_json: bool) -> int:
 @click.argument("name")
 @json_option
 def events(name: str, as_json: bool) -> None:
-    """Print the events of the newest generation."""
+    """Print the log of events of deployment NAME, newest generation."""
+    from saxflow.cli.live import clock
     from saxflow.pipeline.status import newest_log
 
     services = _services()
@@ -116,14 +129,14 @@ def events(name: str, as_json: bool) -> None:
         if as_json:
             print_json(event.to_json())
         else:
-            click.echo(f"{event.time}  {event.name:<24} {event.data['message']}")
+            click.echo(f"{clock(event.time)}  {event.name:<24} {event.data['message']}")
 
 
 @click.command()
 @click.argument("name")
 @json_option
 def logs(name: str, as_json: bool) -> None:
-    """Print what conversion Tasks and TPU workers say of themselves."""
+    """Print what Tasks and TPU workers of deployment NAME say."""
     from saxflow.pipeline.worker_logs import worker_logs
 
     services = _services()
@@ -140,7 +153,7 @@ def logs(name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def retry(name: str, as_json: bool) -> None:
-    """Start another attempt at the generation that is wanted."""
+    """Start another attempt at the same manifest of deployment NAME."""
     from saxflow.pipeline import accept
 
     reference = accept.retry(_services(), name)
@@ -154,28 +167,42 @@ def retry(name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def delete(name: str, as_json: bool) -> None:
-    """Delete the manifest; the deployment is torn down."""
+    """Delete the manifest of deployment NAME, which takes everything down."""
     from saxflow.gcp.objects import Uri
     from saxflow.pipeline.heads import read_head
 
     services = _services()
     found = read_head(services, name)
     source = found[0].source if found else None
-    if source is None:
-        raise NotFoundError(f"deployment {name!r} does not exist; `saxflow status` lists all")
-    existed = services.objects.delete(Uri(source.bucket, source.object))
+    accepted = [Uri(source.bucket, source.object)] if source else []
+    uris = dict.fromkeys([*accepted, *_manifests(services, name)])
+    if not uris:
+        raise NotFoundError(f"deployment {name!r} has no manifest; `saxflow status` lists all")
+    existed = {uri: services.objects.delete(uri) for uri in uris}
     if as_json:
-        print_json({"deployment": name, "deleted": existed})
-    else:
-        click.echo(
-            f"gs://{source.bucket}/{source.object} is {'deleted' if existed else 'gone already'}"
-        )
+        print_json({"deployment": name, "deleted": any(existed.values())})
+        return
+    for uri, there in existed.items():
+        click.echo(f"{uri} is {'deleted' if there else 'gone already'}")
 
 
 def _services() -> Services:
     from saxflow.pipeline.services import services
 
+    require_storage()
     return services()
+
+
+def _manifests(services: Services, name: str) -> list[Uri]:
+    """Return the live manifests of a name, accepted or not."""
+    from saxflow import names
+    from saxflow.gcp.objects import Uri
+
+    if not names.is_deployment_name(name):
+        return []
+    bucket = services.settings.manifests_bucket
+    uris = [Uri(bucket, f"{name}{suffix}") for suffix in names.MANIFEST_SUFFIXES]
+    return [uri for uri in uris if services.objects.stat(uri)]
 
 
 def _require(services: Services, name: str) -> None:
@@ -201,17 +228,27 @@ def _follow(
         else:
             printer.show(event)
     state = fold(seen).state
+    if not seen:
+        raise DeadlineError(
+            f"no event of {name} came in {timeout_seconds:g} s; was on_manifest deployed?"
+        )
     if state not in WATCH_EXIT_CODES:
         raise DeadlineError(f"{name} was still {state} after {timeout_seconds:g} s")
     return WATCH_EXIT_CODES[state]
 
 
 def _describe(found: dict[str, Any]) -> None:
+    from saxflow.cli.live import clock
+
+    serving = found["serving"] if found["state"] != "serving" else None
     rows = {
         "deployment": found["deployment"],
-        "state": f"{found['state']} since {found['since']}",
+        "state": f"{found['state']} since {clock(found['since'])}"
+        if found["since"]
+        else found["state"],
         "stage": f"{found['stage']}: {found['message']}",
         "generation": f"{found['generation']}, attempt {found['attempt']}",
+        "serving": serving and f"generation {serving['generation']}, attempt {serving['attempt']}",
         "model": found["model"],
         "endpoint": found["endpoint"],
         "cost": f"{found['hourly_cost_usd']:.2f} USD/h, {found['spent_usd']:.2f} USD so far",

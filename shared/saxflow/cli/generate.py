@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saxflow.cli.console import print_json
+from saxflow.cli.reach import require_storage
 from saxflow.cli.sax import PATIENCE_SECONDS, extra_inputs, sampling_options, show_piece
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def generate(
         max_tokens=max_tokens,
         stream=not no_stream,
     )
+    require_storage()
     result = asyncio.run(_ask(completion, deadline_seconds, as_json=as_json))
     if as_json:
         print_json({"deployment": name, "prompt": prompt, **result})

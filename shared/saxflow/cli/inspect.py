@@ -7,6 +7,7 @@ import click
 from saxflow.cli.console import json_option
 from saxflow.cli.convert import Bytes, show_estimate
 from saxflow.cli.extras import extra
+from saxflow.cli.reach import require_storage
 
 
 @click.command()
@@ -17,6 +18,7 @@ from saxflow.cli.extras import extra
 @json_option
 def inspect(src: str, dtype: str, mesh: int | None, max_memory: int, *, as_json: bool) -> None:
     """Show the weights in SRC, local or gs://, and the plan for them; read no tensor data."""
+    require_storage(src)
     with extra("convert"):
         from saxflow.catalog import default_chips
         from saxflow.checkpoint.opening import open_directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import click
 
@@ -13,16 +14,33 @@ _MARKS = {"failed": "✗", "rejected": "✗", "serving": "●", "deleted": "○"
 
 
 class Printer:
-    """Prints events on stderr with the seconds since it was made."""
+    """Prints events on stderr with the seconds at which they happened.
 
-    def __init__(self) -> None:
-        self._began = time.monotonic()
+    Args:
+        began: Unix seconds from which they count, unless the first event is older; now by default.
+    """
+
+    def __init__(self, began: float | None = None) -> None:
+        self._began = time.time() if began is None else began
 
     def show(self, event: Event) -> None:
         """Print one event."""
+        happened = moment(event.time).timestamp()
+        self._began = min(self._began, happened)
         mark = _MARKS.get(event.row.state, "·")
-        seconds = time.monotonic() - self._began
-        click.echo(f"{seconds:6.1f} s {mark} {event.name:<24} {_detail(event)}", err=True)
+        click.echo(
+            f"{happened - self._began:6.1f} s {mark} {event.name:<24} {_detail(event)}", err=True
+        )
+
+
+def moment(text: str) -> datetime:
+    """Return the time that an event carries (RFC 3339, whatever its precision), in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def clock(text: str) -> str:
+    """Return the time that an event carries, always to the millisecond: `2026-01-01T00:00:00.000Z`."""
+    return f"{moment(text).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 def _detail(event: Event) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saxflow.cli.console import json_option, print_json
+from saxflow.cli.reach import require_storage
 from saxflow.errors import ConfigurationError, InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def plan(file: Path, as_json: bool) -> None:
     from saxflow.settings import load_settings
 
     settings = load_settings()
+    require_storage()
     compiled = _compile(read_manifest(file, settings), settings, file.name)
     if as_json:
         print_json(compiled.describe())

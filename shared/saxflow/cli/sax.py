@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from saxflow.cli.console import json_option, print_json
+from saxflow.cli.reach import require_storage
 
 if TYPE_CHECKING:
     from saxflow.sax import Cell, Generated, PublishedModel
@@ -19,12 +20,23 @@ PATIENCE_SECONDS = 10.0
 
 Decorated = Callable[..., Any]
 
+
+class SaxName(click.ParamType[str]):
+    """`/sax/CELL` or `/sax/CELL/MODEL`; a word without a slash is a model of the usual cell."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if "/" in value else f"{DEFAULT_CELL}/{value}"
+
+
 root_option = click.option(
     "--sax-root",
     required=True,
     envvar="SAX_ROOT",
+    show_envvar=True,
     metavar="ROOT",
-    help="gs://bucket/prefix or a directory; SAX_ROOT in the environment.",
+    help="Where the cell's members find each other: gs://bucket/prefix or a directory.",
 )
 override_option = click.option(
     "--override",
@@ -57,8 +69,16 @@ def sampling_options(command: Decorated) -> Decorated:
         deadline_option,
         click.option("--no-stream", is_flag=True, help="Print the text when it is complete."),
         extra_option,
-        click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy."),
-        click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens to generate."),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(min=0),
+            help="0 is greedy.  [default: the model's]",
+        ),
+        click.option(
+            "--max-tokens",
+            type=click.IntRange(min=1),
+            help="Tokens to generate.  [default: the model's]",
+        ),
     ):
         command = option(command)
     return command
@@ -88,15 +108,21 @@ def extra_inputs(extras: Sequence[str], temperature: float | None) -> dict[str, 
 
 @click.group()
 def sax() -> None:
-    """Administer and ask a SAX cell through its sax-root."""
+    """Administer and ask a SAX cell through its sax-root.
+
+    MODEL_ID is /sax/CELL/MODEL, or MODEL alone in the cell /sax/test.
+    """
 
 
 @sax.command("ls")
-@click.argument("name", default=DEFAULT_CELL)
+@click.argument("name", default=DEFAULT_CELL, type=SaxName())
 @root_option
 @json_option
 def ls(name: str, sax_root: str, *, as_json: bool) -> None:
-    """List the models of a cell, or one model: NAME is /sax/CELL or /sax/CELL/MODEL."""
+    """List the models of a cell, or one model.
+
+    NAME is /sax/CELL (default /sax/test), /sax/CELL/MODEL, or MODEL alone.
+    """
     model_id = name if name.count("/") == 3 else ""
     with _cell(sax_root, name) as cell:
         found = cell.list(model_id)
@@ -119,7 +145,7 @@ def ls(name: str, sax_root: str, *, as_json: bool) -> None:
 
 
 @sax.command("publish")
-@click.argument("model_id")
+@click.argument("model_id", type=SaxName())
 @click.argument("model_path")
 @click.argument("checkpoint")
 @click.argument("replicas", type=click.IntRange(min=0), default=1)
@@ -136,7 +162,11 @@ def publish(
     *,
     as_json: bool,
 ) -> None:
-    """Publish a model: MODEL_ID is /sax/CELL/MODEL, CHECKPOINT a step directory."""
+    """Have a model loaded and served.
+
+    MODEL_PATH is the model class in SAX's registry, CHECKPOINT a step directory, REPLICAS how many
+    servers should hold it (default 1).
+    """
     from saxflow.sax import Model
 
     model = Model(model_id, model_path, checkpoint, replicas, _overrides(overrides))
@@ -146,7 +176,7 @@ def publish(
 
 
 @sax.command("update")
-@click.argument("model_id")
+@click.argument("model_id", type=SaxName())
 @click.option("--replicas", type=click.IntRange(min=0), help="How many servers should hold it.")
 @override_option
 @root_option
@@ -159,7 +189,10 @@ def update(
     *,
     as_json: bool,
 ) -> None:
-    """Change a published model's replicas or overrides; SAX lets nothing else change."""
+    """Change a published model's replicas or overrides.
+
+    SAX lets nothing else change; an override that is not named stays.
+    """
     with _cell(sax_root, model_id) as cell:
         (published,) = cell.list(model_id)
         current = published.model
@@ -173,7 +206,7 @@ def update(
 
 
 @sax.command("unpublish")
-@click.argument("model_id")
+@click.argument("model_id", type=SaxName())
 @root_option
 @json_option
 def unpublish(model_id: str, sax_root: str, *, as_json: bool) -> None:
@@ -184,11 +217,14 @@ def unpublish(model_id: str, sax_root: str, *, as_json: bool) -> None:
 
 
 @sax.command("stats")
-@click.argument("name", default=DEFAULT_CELL)
+@click.argument("name", default=DEFAULT_CELL, type=SaxName())
 @root_option
 @json_option
 def stats(name: str, sax_root: str, *, as_json: bool) -> None:
-    """Count the model servers of a cell (/sax/CELL), or of one model (/sax/CELL/MODEL)."""
+    """Count the model servers of a cell, or of one model.
+
+    NAME is /sax/CELL (default /sax/test), /sax/CELL/MODEL, or MODEL alone.
+    """
     model_id = name if name.count("/") == 3 else ""
     with _cell(sax_root, name) as cell:
         found = cell.stats(model_id)
@@ -200,7 +236,7 @@ def stats(name: str, sax_root: str, *, as_json: bool) -> None:
 
 
 @sax.command("generate")
-@click.argument("model_id")
+@click.argument("model_id", type=SaxName())
 @click.argument("prompt")
 @root_option
 @sampling_options
@@ -235,7 +271,7 @@ def generate(
 
 
 @sax.command("score")
-@click.argument("model_id")
+@click.argument("model_id", type=SaxName())
 @click.argument("prefix")
 @click.argument("suffixes", nargs=-1, required=True, metavar="SUFFIX...")
 @extra_option
@@ -252,7 +288,10 @@ def score(
     *,
     as_json: bool,
 ) -> None:
-    """Print the log-probability of SUFFIX after PREFIX."""
+    """Print the log-probability of SUFFIX after PREFIX.
+
+    SAX's language models score one SUFFIX a call.
+    """
     with _cell(sax_root, model_id) as cell:
         found = cell.model(model_id).score(
             prefix,
@@ -297,8 +336,11 @@ def show_piece(piece: str, *, as_json: bool) -> None:
 def _cell(sax_root: str, name: str) -> Cell:
     """Open the cell of a cell's or model's name."""
     from saxflow.sax import Cell
+    from saxflow.sax.names import CellName, ModelName
 
-    return Cell.open(sax_root, "/".join(name.split("/")[:3]))
+    require_storage(sax_root)
+    cell = CellName.parse(name) if name.count("/") == 2 else ModelName.parse(name).cell
+    return Cell.open(sax_root, str(cell))
 
 
 def _row(published: PublishedModel) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 
 from saxflow.cli.console import json_option, print_json, transfer_progress
 from saxflow.cli.extras import extra
+from saxflow.cli.reach import require_storage
 
 SHOWN = 20
 
@@ -19,6 +20,7 @@ def verify(dst: str, *, as_json: bool) -> int:
     """Verify the checkpoint in DST (or its step directory), local or gs://."""
     from rich.filesize import decimal
 
+    require_storage(dst)
     with extra("convert"):
         from saxflow.conversion import verify as verification
 

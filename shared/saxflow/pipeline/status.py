@@ -41,6 +41,7 @@ def deployment_status(services: Services, name: str) -> dict[str, Any]:
     return {
         **folded,
         "deployment": name,
+        "serving": _serving(head, folded["serving"]),
         "endpoint": services.settings.generate_url if head.serving else None,
         "sax_root": head.serving.sax_root if head.serving else None,
         "model": head.serving.model_id if head.serving else None,
@@ -74,6 +75,16 @@ def new_events(services: Services, name: str, generation: str, *, seen: int) -> 
     prefix = Uri(services.settings.control_bucket, names.events_prefix(name, generation))
     uris = [item.uri for item in services.objects.list(prefix)]
     return [read_event(services, uri) for uri in uris[seen:]]
+
+
+def _serving(head: Head, said: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what serves: the head decides, the newest log has more to say of its own generation."""
+    if head.serving is None:
+        return None
+    told = {"generation": head.serving.generation, "attempt": head.serving.attempt}
+    if said and {key: said[key] for key in told} == told:
+        return said
+    return {**told, "model": head.serving.model_id, "since": None}
 
 
 def _hourly(holder: Attempt) -> float:

@@ -79,6 +79,26 @@ def test_ls(saxflow: Any, peer: Any) -> None:
     assert m.ListRequest.FromString(peer.calls("/sax.Admin/List")[1]).model_id == LLAMA
 
 
+def test_a_model_of_the_usual_cell_needs_no_more_than_its_name(saxflow: Any, peer: Any) -> None:
+    peer.answers["/sax.Admin/List"] = [listed()]
+    peer.answers["/sax.Admin/Unpublish"] = [b""]
+    peer.answers[STREAM] = [[item("so", 0)]]
+    assert saxflow("ls", "llama")[0] == 0
+    assert m.ListRequest.FromString(peer.calls("/sax.Admin/List")[0]).model_id == LLAMA
+    assert saxflow("generate", "llama", "Hi")[:2] == (0, "so\n")
+    assert m.GenerateRequest.FromString(peer.calls(STREAM)[0]).model_key == LLAMA
+    assert json.loads(saxflow("unpublish", "llama", "--json")[1]) == {"model_id": LLAMA}
+    code, _, err = saxflow("generate", "test/llama", "Hi")
+    assert code == 3
+    assert "/sax/<cell>/<model>" in err
+
+
+def test_a_missing_root_names_the_variable(capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.delenv("SAX_ROOT", raising=False)
+    assert run(app, ["sax", "ls"]) == 2
+    assert "SAX_ROOT" in capsys.readouterr().err
+
+
 def test_ls_of_nothing(saxflow: Any, peer: Any, refusal: Any) -> None:
     text = "model {test llama} not found: rpc error: code = NotFound desc = NotFound"
     peer.answers["/sax.Admin/List"] = [refusal(grpc.StatusCode.UNKNOWN, text)]
@@ -168,7 +188,7 @@ def test_usage(saxflow: Any, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["ls", "llama"],
+        ["ls", "test/llama"],
         ["publish", LLAMA, "a B", "/x"],
         ["publish", LLAMA, "a.B", "/x", "--override", "A=x"],
     ],
