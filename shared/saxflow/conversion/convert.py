@@ -8,7 +8,7 @@ create-only claim binds DST to one fingerprint, and readers wait for the root ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from saxflow import layout
@@ -26,7 +26,6 @@ from saxflow.conversion.task import (
     Share,
     TaskResult,
     existing_objects,
-    peak_rss_bytes,
     run_task,
 )
 from saxflow.conversion.written import Written
@@ -194,14 +193,6 @@ def _all_objects(
 
 
 def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) -> bytes:
-    figures: Mapping[str, object] = {
-        "bytes_read": result.bytes_read,
-        "bytes_written": result.bytes_written,
-        "bytes_resumed": result.bytes_resumed,
-        "clamped": dict(result.clamped),
-        "seconds": round(result.seconds, 3),
-        "peak_rss_bytes": peak_rss_bytes(),
-    }
     return compose(
         work.source,
         work.files.uri,
@@ -209,7 +200,7 @@ def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) ->
         work.spec,
         tasks=work.share.count,
         objects=objects,
-        figures=figures,
+        figures=result.figures(),
     )
 
 

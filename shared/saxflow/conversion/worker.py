@@ -155,12 +155,7 @@ def _record(order: Order, result: TaskResult) -> dict[str, Any]:
             {"name": one.name, "size": one.size_bytes, "crc32c": one.crc32c}
             for one in sorted_by_name(result.objects)
         ],
-        "bytes_read": result.bytes_read,
-        "bytes_written": result.bytes_written,
-        "bytes_resumed": result.bytes_resumed,
-        "clamped": dict(result.clamped),
-        "seconds": round(result.seconds, 3),
-        "peak_rss_bytes": peak_rss_bytes(),
+        **result.figures(),
     }
 
 
