@@ -42,7 +42,8 @@ def verify(dst: str, *, as_json: bool) -> int:
         click.echo(f"{'/'.join(filter(None, (problem.variable, problem.chunk)))} {problem.reason}")
     if len(verdict.problems) > SHOWN:
         click.echo(f"... and {len(verdict.problems) - SHOWN} more")
-    state = "is sound" if verdict.ok else f"has {len(verdict.problems)} problems"
+    count = len(verdict.problems)
+    state = "is sound" if verdict.ok else f"has {count} problem{'s' if count != 1 else ''}"
     click.echo(
         f"{verdict.checkpoint} {state}: {verdict.variables} variables, {verdict.chunks} chunks,"
         f" {decimal(verdict.bytes)} read"

@@ -137,7 +137,7 @@ def read_report(directory: Directory) -> Report | None:
             {name: Written(name, *values) for name, values in body["objects"].items()},
             body["figures"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             f"{what} is damaged ({error!r}); convert again with --overwrite"
         ) from error

@@ -134,8 +134,10 @@ def _expected_digests(directory: Directory, report: Report) -> Mapping[str, Writ
             record = json.loads(directory.read(name))
             for one in record["objects"]:
                 found[one["name"]] = Written(one["name"], int(one["size"]), one["crc32c"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(f"{directory.uri}/{name} is damaged: {error!r}") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise IntegrityError(
+                f"{directory.uri}/{name} is damaged ({error!r}); convert again"
+            ) from error
     return found
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from saxflow import layout
+from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.convert import Conversion, convert
-from saxflow.conversion.report import Spec
+from saxflow.conversion.report import Spec, compose, read_report
 from saxflow.conversion.verify import bytes_to_read, parent_of_step, problem, verify
 from saxflow.errors import IntegrityError, NotFoundError
 
@@ -187,3 +188,56 @@ def test_cloud_checkpoints_are_verified_by_reading(tiny, storage):
 )
 def test_the_step_directory_stands_for_its_parent(given, parent):
     assert parent_of_step(given) == parent
+
+
+@pytest.fixture
+def by_tasks(dst, tiny) -> Path:
+    """A checkpoint as two Tasks leave it: digests are in their records, not in the report."""
+    files = LocalDirectory(dst)
+    report = read_report(files)
+    source = read_source(LocalDirectory(tiny))
+    document = compose(
+        source, str(tiny), report.directory, report.spec, tasks=2, objects=[], figures={}
+    )
+    files.overwrite("report.json", document)
+    written = list(report.objects.values())
+    for index in range(2):
+        objects = [
+            {"name": one.name, "size": one.size_bytes, "crc32c": one.crc32c}
+            for one in written[index::2]
+        ]
+        record = {"task": index, "count": 2, "objects": objects}
+        files.overwrite(f"tasks/{index}-of-2.json", json.dumps(record).encode())
+    return dst
+
+
+def test_digests_from_the_records_of_tasks(by_tasks):
+    assert verify(str(by_tasks)).ok
+    chunk_files(by_tasks)[0].write_bytes(b"")
+    assert len(verify(str(by_tasks)).problems) == 1
+
+
+def test_a_missing_record_is_named(by_tasks):
+    (by_tasks / "tasks/1-of-2.json").unlink()
+    with pytest.raises(NotFoundError, match=r"tasks/1-of-2\.json does not exist"):
+        verify(str(by_tasks))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"objects": 1}',
+        '{"objects": [{"name": "a", "size": "x", "crc32c": ""}]}',
+        '{"objects": [{"name": ["a"], "size": 1, "crc32c": ""}]}',
+        "[" * 200_000,
+    ],
+)
+def test_a_damaged_record_is_named_with_the_remedy(by_tasks, text):
+    (by_tasks / "tasks/1-of-2.json").write_text(text)
+    with pytest.raises(IntegrityError) as caught:
+        verify(str(by_tasks))
+    assert str(caught.value).startswith(f"{by_tasks}/tasks/1-of-2.json is damaged (")
+    assert str(caught.value).endswith("); convert again")
