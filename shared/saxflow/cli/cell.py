@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def cell() -> None:
-    """Run a SAX cell on this machine: admin, model server, Llama in JAX."""
+    """Run a SAX cell on this machine, without the pipeline.
+
+    An admin server and a model server that speak SAX's protocol; Llama in JAX.
+    """
 
 
 @cell.command()
@@ -33,6 +36,8 @@ def cell() -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
+    type=click.IntRange(0, 65534),
+    metavar="PORT",
     default=0,
     show_default="free ones",
     help="Port of the admin, or of the server with --server-only; the server takes the next one.",

@@ -11,11 +11,14 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from saxflow.errors import ManifestError, SaxflowError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_CODES = {
     0: "done",
@@ -27,9 +30,11 @@ EXIT_CODES = {
     6: "transient, worth repeating",
 }
 INTERRUPTED = 130
+MIDDLE_WIDTH = 60
+"""Columns from which a progress bar shows more than its numbers."""
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on one line."
+    "--json", "as_json", is_flag=True, help="Print JSON on stdout, one object a line."
 )
 
 
@@ -88,7 +93,9 @@ def transfer_progress(label: str, total_bytes: int) -> Generator[Callable[[int, 
     whenever another tenth is done.
     """
     if sys.stderr.isatty():
-        with _bar(label, total_bytes) as update:
+        from rich.console import Console
+
+        with progress_bar(Console(stderr=True), label, total_bytes) as update:
             yield update
     else:
         yield _lines(label, total_bytes)
@@ -106,8 +113,10 @@ def amounts(done_bytes: float, total_bytes: float, rate: float, eta_seconds: flo
 
 
 @contextmanager
-def _bar(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
-    from rich.console import Console
+def progress_bar(
+    console: Console, label: str, total_bytes: int
+) -> Generator[Callable[[int, str], None]]:
+    """Move a bar of one line; a narrow terminal keeps the numbers and loses bar, note and label."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -116,16 +125,23 @@ def _bar(label: str, total_bytes: int) -> Generator[Callable[[int, str], None]]:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    numbers = (
+        DownloadColumn(table_column=whole()),
+        TransferSpeedColumn(table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    left = TextColumn("{task.description}", table_column=whole())
+    bar = BarColumn(bar_width=min(max(console.width - MIDDLE_WIDTH, 5), 30), table_column=whole())
+    note = TextColumn(
+        "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    )
+    columns = (left, bar, *numbers, note) if console.width >= MIDDLE_WIDTH else numbers
+    with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task(label, total=total_bytes, note="")
 
         def update(done_bytes: int, note: str = "") -> None:

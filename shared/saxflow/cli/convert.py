@@ -37,20 +37,57 @@ class Bytes(click.ParamType[int]):
         return int(size)
 
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float16", "bfloat16"]),
+    default="float16",
+    show_default=True,
+    help="Stored type; bfloat16 loses nothing of bfloat16 weights.",
+)
+mesh_option = click.option(
+    "--mesh",
+    type=click.IntRange(1, 4096),
+    help="Chips that will serve.  [default: the catalog's for this size, else 1]",
+)
+memory_option = click.option(
+    "--max-memory",
+    type=Bytes(),
+    default="1GiB",
+    show_default=True,
+    help="Most memory to use, for example 512MiB.",
+)
+
+
 @click.command()
 @click.argument("src")
 @click.argument("dst")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), default="float16")
-@click.option("--mesh", type=click.IntRange(1, 4096), help="Chips of the serving mesh.")
-@click.option("--max-memory", type=Bytes(), default="1GiB", show_default=True)
-@click.option("--task-index", type=click.IntRange(0), default=0, help="Which Task this is.")
-@click.option("--task-count", type=click.IntRange(1), default=1, help="Of how many Tasks.")
+@dtype_option
+@mesh_option
+@memory_option
 @click.option(
-    "--compressor", type=click.Choice(["none", "zstd", "blosc"]), default="none", show_default=True
+    "--task-index",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Which of the Tasks this is, from 0.",
+)
+@click.option(
+    "--task-count",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many Tasks share the work; run each index once.",
+)
+@click.option(
+    "--compressor",
+    type=click.Choice(["none", "zstd", "blosc"]),
+    default="none",
+    show_default=True,
+    help="Of the chunks; none is fastest.",
 )
 @click.option("--clamp", is_flag=True, help="Cut values beyond the dtype's range.")
 @click.option("--overwrite", is_flag=True, help="Replace what another conversion left in DST.")
-@click.option("--check-digests", is_flag=True, help="Compare with checklist.chk first.")
+@click.option("--check-digests", is_flag=True, help="Compare SRC with its checklist.chk first.")
 @click.option("--dry-run", is_flag=True, help="Print the plan; read no tensor data.")
 @json_option
 def convert(
@@ -69,9 +106,10 @@ def convert(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Convert the weights in SRC into a checkpoint in DST; both local or gs://.
+    """Convert the weights in SRC to DST/checkpoint_00000000 for SAX.
 
-    Stopped runs resume where they were; an unchanged conversion is reused.
+    SRC (Meta's .pth with params.json, or safetensors with config.json) and DST are directories,
+    local or gs://. A stopped run resumes where it was; an unchanged conversion is reused.
     """
     started = time.monotonic()
     if task_index >= task_count:

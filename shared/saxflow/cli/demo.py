@@ -25,7 +25,10 @@ DEPLOYMENT_SECONDS = 120.0
 )
 @json_option
 def demo(data_dir: Path | None, as_json: bool) -> int:
-    """Serve a tiny Llama through the real pipeline on an embedded Google Cloud."""
+    """Take a tiny Llama from an uploaded manifest to generated text.
+
+    On this machine alone, through the real pipeline on an embedded Google Cloud.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _directory(data_dir) as directory:
         return _journey(directory, as_json=as_json)

@@ -167,7 +167,7 @@ def retry(name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def delete(name: str, as_json: bool) -> None:
-    """Delete the manifest of deployment NAME, which takes everything down."""
+    """Delete the manifest of NAME, which takes everything down."""
     from saxflow.gcp.objects import Uri
     from saxflow.pipeline.heads import read_head
 

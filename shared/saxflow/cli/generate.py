@@ -30,7 +30,7 @@ def generate(
     no_stream: bool,
     as_json: bool,
 ) -> None:
-    """Let the model that deployment NAME serves go on with PROMPT."""
+    """Let the model of deployment NAME go on with PROMPT."""
     import asyncio
 
     from saxflow.serving.requests import Completion

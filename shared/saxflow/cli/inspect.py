@@ -5,19 +5,22 @@ from __future__ import annotations
 import click
 
 from saxflow.cli.console import json_option
-from saxflow.cli.convert import Bytes, show_estimate
+from saxflow.cli.convert import dtype_option, memory_option, mesh_option, show_estimate
 from saxflow.cli.extras import extra
 from saxflow.cli.reach import require_storage
 
 
 @click.command()
 @click.argument("src")
-@click.option("--dtype", type=click.Choice(["float16", "bfloat16"]), default="float16")
-@click.option("--mesh", type=click.IntRange(1, 4096), help="Chips of the serving mesh.")
-@click.option("--max-memory", type=Bytes(), default="1GiB", show_default=True)
+@dtype_option
+@mesh_option
+@memory_option
 @json_option
 def inspect(src: str, dtype: str, mesh: int | None, max_memory: int, *, as_json: bool) -> None:
-    """Show the weights in SRC, local or gs://, and the plan for them; read no tensor data."""
+    """Show the weights in SRC and what converting them takes.
+
+    SRC is a directory, local or gs://. No tensor data is read.
+    """
     require_storage(src)
     with extra("convert"):
         from saxflow.catalog import default_chips

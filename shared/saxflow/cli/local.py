@@ -20,7 +20,7 @@ data_dir_option = click.option(
 
 @click.group()
 def local() -> None:
-    """The embedded Google Cloud of this machine."""
+    """Run the embedded Google Cloud of this machine."""
 
 
 @local.command()
@@ -28,7 +28,10 @@ def local() -> None:
 @click.option("--foreground", is_flag=True, help="Stay attached; stop with Ctrl-C.")
 @json_option
 def up(data_dir: Path, foreground: bool, as_json: bool) -> None:
-    """Start the embedded cloud with saxflow deployed on it; returns when it is ready."""
+    """Start the embedded cloud in the background.
+
+    Returns when it is ready, with saxflow deployed on it.
+    """
     from saxflow.stack import daemon
 
     if foreground:
@@ -46,7 +49,10 @@ def up(data_dir: Path, foreground: bool, as_json: bool) -> None:
 @data_dir_option
 @json_option
 def down(data_dir: Path, as_json: bool) -> None:
-    """Stop the embedded cloud and every process it started; what it stored stays."""
+    """Stop the embedded cloud and every process it started.
+
+    What it stored stays in the data directory; Jobs and TPUs do not.
+    """
     from saxflow.stack import daemon
 
     pid = daemon.stop(data_dir)

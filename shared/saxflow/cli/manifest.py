@@ -47,9 +47,9 @@ def validate(file: Path, as_json: bool) -> None:
 @_manifest_argument
 @json_option
 def plan(file: Path, as_json: bool) -> None:
-    """Print what deploying MANIFEST would do: ids, bodies, memory and cost. Touches nothing.
+    """Print everything that deploying MANIFEST would create.
 
-    The weights are listed, params.json and tokenizer.model read; no tensor data.
+    Ids, bodies, memory and cost; touches nothing. The weights are listed, params.json and tokenizer.model read; no tensor data.
     """
     from saxflow.settings import load_settings
 

@@ -17,7 +17,11 @@ SHOWN = 20
 @click.argument("dst")
 @json_option
 def verify(dst: str, *, as_json: bool) -> int:
-    """Verify the checkpoint in DST (or its step directory), local or gs://."""
+    """Read a converted checkpoint again, byte by byte.
+
+    DST is where `saxflow convert` wrote, or the step directory in it; local or gs://. Exit code 1
+    when anything is missing, damaged or foreign.
+    """
     from rich.filesize import decimal
 
     require_storage(dst)
@@ -25,7 +29,7 @@ def verify(dst: str, *, as_json: bool) -> int:
         from saxflow.conversion import verify as verification
 
     with transfer_progress("verifying", verification.bytes_to_read(dst)) as show:
-        verdict = verification.verify(dst, show)
+        verdict = verification.verify(dst, lambda done, name: show(done, name.rpartition("lm.")[2]))
     if as_json:
         print_json(
             {

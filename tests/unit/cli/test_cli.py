@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -17,6 +18,30 @@ from saxflow.cli.console import run
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(app, [name, "--help"]) == 0
     assert f"Usage: saxflow {name}" in capsys.readouterr().out
+
+
+def options(command: click.Command, name: str) -> Iterator[tuple[str, click.Option]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            inner = command.get_command(context, child)
+            assert inner
+            yield from options(inner, f"{name} {child}")
+    for param in command.params:
+        if isinstance(param, click.Option):
+            yield f"{name} {param.opts[0]}", param
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    assert [name for name, option in options(app, "saxflow") if not option.help] == []
+
+
+@pytest.mark.parametrize("group", [[], ["cell"], ["local"], ["sax"]], ids=" ".join)
+def test_no_command_is_listed_with_half_a_sentence(
+    group: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(app, [*group, "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
 def test_commands_are_listed_in_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from saxflow.cli.console import (
     amounts,
     json_option,
     print_json,
+    progress_bar,
+    row,
     run,
     transfer_progress,
 )
@@ -121,6 +124,21 @@ def test_progress_prints_a_line_whenever_a_tenth_is_done(
     assert re.match(pattern, lines[1]), lines[1]
 
 
+@pytest.mark.parametrize("width", [200, 80, 40])
+def test_the_bar_is_one_line_with_its_numbers_at_every_width(width: int) -> None:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    with progress_bar(console, "converting", 13_500_000_000) as update:
+        update(1_200_000_000, "transformer.x_layers_17.ff_layer.ffn_layer1_gate.linear.w")
+    written = console.file
+    assert isinstance(written, io.StringIO)
+    last = re.split(r"\r(?:\x1b\[2K)?", written.getvalue())[-1]
+    assert "\x1b[1A" not in written.getvalue(), "the bar took more than one line"
+    assert "1.2/13.5 GB" in last
+    assert ("transformer" in last) == (width > 40)
+
+
 def test_progress_of_nothing_does_not_divide_by_it(capsys: pytest.CaptureFixture[str]) -> None:
     with transfer_progress("verify", 0) as update:
         update(0, "")
@@ -150,3 +168,13 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
     os.close(write)
     assert ended.returncode == 1
     assert ended.stderr == ""
+
+
+def test_a_row_is_the_first_line_and_on_a_terminal_no_wider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    assert row("0123456789abc\nmore") == "0123456789abc"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert row("0123456789abc\nmore") == "012345678…"
+    assert row("0123456789") == "0123456789"
