@@ -20,7 +20,9 @@ def test_pages_add_up_to_the_list(items, size):
     assert seen == items
 
 
-@pytest.mark.parametrize(("size", "token"), [(-1, ""), (1, "x"), (1, "-1"), (1, "9" * 5000), (1, "\u0663")])
+@pytest.mark.parametrize(
+    ("size", "token"), [(-1, ""), (1, "x"), (1, "-1"), (1, "9" * 5000), (1, "\u0663")]
+)
 def test_foreign_tokens_and_negative_sizes_are_refused(size, token):
     with pytest.raises(exceptions.InvalidArgument):
         page([1], size, token)

@@ -6,7 +6,7 @@ https://cloud.google.com/workflows/docs/reference/stdlib/map
 
 from __future__ import annotations
 
-from saxflow.local.workflows.failures import Value, type_error
+from saxflow.local.workflows.failures import Value, resource_limit, type_error
 from saxflow.local.workflows.stdlib.signature import Function, expect, pure
 from saxflow.local.workflows.values import type_name
 
@@ -39,11 +39,18 @@ def _merge(first: Value, second: Value) -> dict[str, Value]:
 
 
 def _merge_nested(first: Value, second: Value) -> dict[str, Value]:
+    try:
+        return _merged(first, second)
+    except RecursionError:
+        raise resource_limit("maps are nested too deeply to be merged") from None
+
+
+def _merged(first: Value, second: Value) -> dict[str, Value]:
     merged: dict[str, Value] = dict(expect(first, dict, "first"))
     for key, value in expect(second, dict, "second").items():
         present = merged.get(key)
         both = isinstance(present, dict) and isinstance(value, dict)
-        merged[key] = _merge_nested(present, value) if both else value
+        merged[key] = _merged(present, value) if both else value
     return merged
 
 

@@ -26,6 +26,7 @@ _ALGORITHMS = {
 }
 _FRACTION = re.compile(r"\.(\d+)")
 _INDENT = 2
+_WIDEST = 100
 
 
 def _json_text(data: Value, indent: Value = None) -> str:
@@ -35,9 +36,11 @@ def _json_text(data: Value, indent: Value = None) -> str:
 def _width(indent: Value) -> int | None:
     if indent is None:
         return None
-    if isinstance(indent, dict):
-        return expect(indent.get("indent", _INDENT), int, "indent")
-    return expect(indent, int, "indent")
+    given = indent.get("indent", _INDENT) if isinstance(indent, dict) else indent
+    width = expect(given, int, "indent")
+    if not 0 <= width <= _WIDEST:
+        raise value_error(f"indent is {width}; use 0 to {_WIDEST}")
+    return width
 
 
 def _json_decode(data: Value) -> Value:
@@ -89,7 +92,7 @@ def _format(seconds: Value, timezone: Value = "UTC") -> str:
 
 def _parse(value: Value) -> float:
     text = expect(value, str, "value")
-    trimmed = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", text)
+    trimmed = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", text).upper()
     try:
         moment = datetime.fromisoformat(trimmed.replace("Z", "+00:00"))
     except ValueError:

@@ -42,7 +42,7 @@ def _double(value: Value) -> float:
 
 def _parsed(text: str, convert: type, what: str) -> Value:
     try:
-        value = convert(text.strip()) if "_" not in text else convert("")
+        value = convert(text.strip() if text.isascii() and "_" not in text else "")
     except ValueError:
         raise value_error(f"cannot convert string {text[:40]!r} to {what}") from None
     return checked_int(value) if isinstance(value, int) else value
@@ -56,6 +56,11 @@ def _len(value: Value) -> int:
     if isinstance(value, str | list | dict | bytes):
         return len(value)
     raise type_error(f"len() needs a string, list or map, not {type_name(value)}")
+
+
+def _abs(value: Value) -> int | float:
+    number = abs(expect_number(value, "x"))
+    return checked_int(number) if isinstance(number, int) else number
 
 
 def _floor(value: Value) -> int:
@@ -79,7 +84,7 @@ FUNCTIONS: dict[str, Function] = {
     "keys": pure("map", _keys),
     "len": pure("value", _len),
     "string": pure("value", text_of),
-    "math.abs": pure("x", lambda x: abs(expect_number(x, "x"))),
+    "math.abs": pure("x", _abs),
     "math.floor": pure("x", _floor),
     "math.max": pure("x y", lambda x, y: _extreme("max", x, y)),
     "math.min": pure("x y", lambda x, y: _extreme("min", x, y)),

@@ -13,8 +13,8 @@ from saxflow.local.workflows.values import FunctionRef
 DEFAULT_BACKOFF: dict[str, Value] = {"initial_delay": 1, "max_delay": 60, "multiplier": 1.25}
 DEFAULT_MAX_RETRIES = 5
 
-_IDEMPOTENT_CODES = frozenset({429, 502, 503, 504})
-_NON_IDEMPOTENT_CODES = frozenset({429, 503})
+_IDEMPOTENT_CODES = (429, 502, 503, 504)
+_NON_IDEMPOTENT_CODES = (429, 503)
 _CONNECTION_TAGS = frozenset({"ConnectionError", "ConnectionFailedError", "TimeoutError"})
 
 
@@ -28,7 +28,7 @@ def retry_non_idempotent(error: Value) -> bool:
     return _matches(error, _NON_IDEMPOTENT_CODES, frozenset({"ConnectionFailedError"}))
 
 
-def _matches(error: Value, codes: frozenset[int], wanted: frozenset[str]) -> bool:
+def _matches(error: Value, codes: tuple[int, ...], wanted: frozenset[str]) -> bool:
     tags = tags_of(error)
     if not wanted.isdisjoint(tags):
         return True

@@ -1,6 +1,7 @@
 """`text.*`.
 
-Regular expressions are RE2's: what RE2 lacks (look-around, back references) is refused here too.
+Regular expressions are RE2's, carried out by Python's engine: what RE2 lacks (look-around, back
+references, atomic groups) is refused, and what it spells otherwise (`[[:alpha:]]`, `\\z`) translated.
 
 Source: https://cloud.google.com/workflows/docs/reference/stdlib/text
 """
@@ -14,31 +15,68 @@ from saxflow.local.workflows.failures import Value, index_error, value_error
 from saxflow.local.workflows.stdlib.signature import Function, expect, pure
 from saxflow.local.workflows.values import checked_text
 
-_NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]|\(\?P=|[*+?}]\+")
+_ATOM = re.compile(
+    r"\\[^1-9ZzN]|\\z|\[(?P<negated>\^?)(?P<inside>\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*)\]", re.DOTALL
+)
+"""What the search for foreign syntax has to step over: an escape, or a class of characters."""
+
+_NOT_RE2 = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P[=>]|[a-zA-Z-]*[axLu])|\\[1-9ZN]|[*+?}]\+")
+_IN_CLASS = re.compile(r"\\.|\[:(\^?)(\w+):\]|[\[&|~]", re.DOTALL)
+_POSIX = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "ascii": r"\x00-\x7F",
+    "blank": r"\t ",
+    "cntrl": r"\x00-\x1F\x7F",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r"\t\n\v\f\r ",
+    "upper": "A-Z",
+    "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+}
+_REWRITE = re.compile(r"\\(.?)", re.DOTALL)
 
 
 def _encode(data: Value, charset: Value = "UTF-8") -> bytes:
     try:
         return expect(data, str, "data").encode(expect(charset, str, "charset"))
-    except (LookupError, UnicodeError) as error:
+    except (LookupError, ValueError) as error:
         raise value_error(f"text.encode: {error}") from None
 
 
 def _decode(data: Value, charset: Value = "UTF-8") -> str:
     try:
         return checked_text(expect(data, bytes, "data").decode(expect(charset, str, "charset")))
-    except (LookupError, UnicodeError) as error:
+    except (LookupError, ValueError) as error:
         raise value_error(f"text.decode: {error}") from None
 
 
 def _pattern(text: Value) -> re.Pattern[str]:
     source = expect(text, str, "regexp")
-    if _NOT_RE2.search(source):
+    if _NOT_RE2.search(_ATOM.sub("x", source)):
         raise value_error(f"regular expression {source[:60]!r} uses what RE2 does not have")
     try:
-        return re.compile(source)
-    except re.error as error:
+        return re.compile(_ATOM.sub(_translated, source), re.ASCII)
+    except (re.error, OverflowError, RecursionError) as error:
         raise value_error(f"regular expression {source[:60]!r}: {error}") from None
+
+
+def _translated(atom: re.Match[str]) -> str:
+    if atom["inside"] is None:
+        return r"\Z" if atom[0] == r"\z" else atom[0]
+    return f"[{atom['negated']}{_IN_CLASS.sub(_translated_in_class, atom['inside'])}]"
+
+
+def _translated_in_class(part: re.Match[str]) -> str:
+    if part[2] is None:
+        return part[0] if part[0].startswith("\\") else f"\\{part[0]}"
+    if part[1] or part[2] not in _POSIX:
+        raise value_error(f"regular expression: the class {part[0]} is not supported")
+    return _POSIX[part[2]]
 
 
 def _find_all(source: Value, substr: Value) -> list[Value]:
@@ -65,11 +103,19 @@ def _replace_all(source: Value, substr: Value, repl: Value) -> str:
 
 
 def _replace_all_regex(source: Value, regexp: Value, repl: Value) -> str:
-    template = expect(repl, str, "repl").replace("\\0", "\\g<0>")
-    try:
-        return _pattern(regexp).sub(template, expect(source, str, "source"))
-    except (re.error, IndexError) as error:
-        raise value_error(f"replacement {repl[:60]!r}: {error}") from None
+    pattern, template = _pattern(regexp), expect(repl, str, "repl")
+    for escape in _REWRITE.finditer(template):
+        if escape[1] != "\\" and not ("0" <= escape[1] <= "9" and int(escape[1]) <= pattern.groups):
+            raise value_error(
+                f"replacement {template[:60]!r}: {escape[0]!r} is neither a group nor a backslash"
+            )
+
+    def rewrite(match: re.Match[str]) -> str:
+        return _REWRITE.sub(
+            lambda escape: "\\" if escape[1] == "\\" else match[int(escape[1])] or "", template
+        )
+
+    return pattern.sub(rewrite, expect(source, str, "source"))
 
 
 def _split(source: Value, separator: Value) -> list[Value]:
