@@ -17,8 +17,9 @@ from saxflow.cell.admin import Admin
 from saxflow.cell.files import StateFile, announce, cell_directory, create_cell
 from saxflow.sax import messages as m
 from saxflow.sax import methods
-from saxflow.sax.handlers import generic_handlers
 from saxflow.sax.names import CellName
+
+from ...listening import listening
 
 CELL = CellName("test")
 MODELET = "10.77.0.1:14041"
@@ -36,7 +37,7 @@ class Modelet:
         self.received: list[tuple[str, str]] = []
         self.loaded = asyncio.Event()
 
-    def handlers(self) -> Any:
+    def behaviors(self) -> dict[methods.Method[Any, Any], Callable[..., Awaitable[Any]]]:
         async def answer(method: methods.Method[Any, Any], request: Any) -> Any:
             self.received.append((method.path, request.SerializeToString().hex()))
             if method is methods.LOAD:
@@ -50,26 +51,14 @@ class Modelet:
             return handle
 
         served = (methods.GET_STATUS, methods.LOAD, methods.UNLOAD, methods.UPDATE_LOADED)
-        return generic_handlers({method: behavior(method) for method in served})
-
-
-@asynccontextmanager
-async def listening(handlers: Any) -> Any:
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(handlers)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
+        return {method: behavior(method) for method in served}
 
 
 @asynccontextmanager
 async def admin_at(state: StateFile) -> Any:
     admin = Admin(CELL, "10.77.0.1:10040", state)
     work = asyncio.create_task(admin.run())
-    async with listening(generic_handlers(admin.behaviors())) as address:
+    async with listening(admin.behaviors()) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             yield channel
         work.cancel()
@@ -106,7 +95,10 @@ def test_recorded_traffic_of_a_publication(wire: list[dict[str, Any]], tmp_path:
 
     async def run() -> None:
         modelet = Modelet()
-        async with listening(modelet.handlers()) as server, admin_at(state_in(tmp_path)) as channel:
+        async with (
+            listening(modelet.behaviors()) as server,
+            admin_at(state_in(tmp_path)) as channel,
+        ):
 
             async def replay(method: str, index: int) -> tuple[bytes, dict[str, Any]]:
                 entry = recorded(wire, method)[index]

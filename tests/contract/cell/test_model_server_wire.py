@@ -19,7 +19,8 @@ from saxflow.cell.refusals import refusal
 from saxflow.errors import InputError
 from saxflow.sax import messages as m
 from saxflow.sax import methods
-from saxflow.sax.handlers import generic_handlers
+
+from ...listening import call, listening
 
 KEY = "/sax/test/llama"
 
@@ -74,24 +75,11 @@ class Loader:
 
 @asynccontextmanager
 async def serving(loader: Loader) -> Any:
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(generic_handlers(Modelet(loader).behaviors()))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with (
+        listening(Modelet(loader).behaviors()) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
         yield channel
-    await server.stop(None)
-
-
-async def call(channel: Any, method: methods.Method[Any, Any], request: Any) -> Any:
-    rpc = channel.unary_unary(
-        method.path,
-        request_serializer=lambda data: (
-            data if isinstance(data, bytes) else data.SerializeToString()
-        ),
-        response_deserializer=method.reply.FromString,
-    )
-    return await rpc(request, timeout=20)
 
 
 async def refused(channel: Any, method: methods.Method[Any, Any], request: Any) -> tuple[str, str]:

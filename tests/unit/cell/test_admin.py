@@ -16,8 +16,9 @@ from saxflow.cell.files import StateFile, cell_directory
 from saxflow.errors import CloudError
 from saxflow.sax import messages as m
 from saxflow.sax import methods
-from saxflow.sax.handlers import generic_handlers
 from saxflow.sax.names import CellName
+
+from ...listening import call, listening
 
 CELL = CellName("test")
 MODEL = m.Model(
@@ -51,33 +52,14 @@ class Server:
 
 
 @asynccontextmanager
-async def running(behaviors: Any) -> Any:
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(generic_handlers(behaviors))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
-
-
-@asynccontextmanager
 async def admin_with(state: StateFile) -> Any:
     admin = Admin(CELL, "127.0.0.1:1", state)
     work = asyncio.create_task(admin.run())
-    async with running(admin.behaviors()) as address:
+    async with listening(admin.behaviors()) as address:
         async with grpc.aio.insecure_channel(address) as channel:
             yield channel
         work.cancel()
         await asyncio.wait([work])
-
-
-async def call(channel: Any, method: methods.Method[Any, Any], request: Any) -> Any:
-    rpc = channel.unary_unary(
-        method.path,
-        request_serializer=method.request.SerializeToString,
-        response_deserializer=method.reply.FromString,
-    )
-    return await rpc(request, timeout=20)
 
 
 @pytest.fixture
@@ -95,7 +77,7 @@ def join(address: str) -> m.JoinRequest:
 def test_a_server_that_forgot_its_model_gets_it_again_when_it_joins(state: StateFile) -> None:
     async def run() -> None:
         server = Server()
-        async with running(server.behaviors()) as address, admin_with(state) as channel:
+        async with listening(server.behaviors()) as address, admin_with(state) as channel:
             await call(channel, methods.JOIN, join(address))
             await call(channel, methods.PUBLISH, m.PublishRequest(model=MODEL))
             assert await asyncio.wait_for(server.loads.get(), 20) == "/sax/test/m"
@@ -111,7 +93,7 @@ def test_a_server_that_forgot_its_model_gets_it_again_when_it_joins(state: State
 def test_an_unpublished_model_makes_room_for_the_next(state: StateFile) -> None:
     async def run() -> None:
         server = Server()
-        async with running(server.behaviors()) as address, admin_with(state) as channel:
+        async with listening(server.behaviors()) as address, admin_with(state) as channel:
             await call(channel, methods.JOIN, join(address))
             await call(channel, methods.PUBLISH, m.PublishRequest(model=MODEL))
             await asyncio.wait_for(server.loads.get(), 20)
@@ -154,7 +136,7 @@ def test_watchers_are_sent_elsewhere_when_the_admin_stops(state: StateFile) -> N
         admin = Admin(CELL, "127.0.0.1:1", state)
         work = asyncio.create_task(admin.run())
         async with (
-            running(admin.behaviors()) as address,
+            listening(admin.behaviors()) as address,
             grpc.aio.insecure_channel(address) as channel,
         ):
             await call(channel, methods.PUBLISH, m.PublishRequest(model=MODEL))

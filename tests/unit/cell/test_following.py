@@ -12,9 +12,12 @@ import grpc.aio
 import pytest
 
 from saxflow.cell import following, hosts
+from saxflow.cell.leading import Group
 from saxflow.cell.programs import Programs, serving_mesh
 from saxflow.sax.names import CellName
 from saxflow.sax.servable import Servable
+
+from ...listening import listening
 
 GREEDY = [[0], [0], [0], [9], [0], [0], [1], [0]]
 
@@ -33,12 +36,6 @@ def test_calls_are_made_on_the_programs(
             reported.append(hosts.decode(request)["reason"])
             return hosts.REPORT.reply()
 
-        server = grpc.aio.server()
-        from saxflow.sax.handlers import generic_handlers
-
-        server.add_generic_rpc_handlers(generic_handlers({hosts.REPORT: report}))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
         calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         for call in (
             {"call": "form", "coordinator": "none", "count": 2},
@@ -50,10 +47,12 @@ def test_calls_are_made_on_the_programs(
             {"call": "end"},
         ):
             calls.put(call)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with (
+            listening({hosts.REPORT: report}) as address,
+            grpc.aio.insecure_channel(address) as channel,
+        ):
             worker = hosts.Worker(1, 2)
             await asyncio.to_thread(following.Follower(worker, servable, channel).run, calls)
-        await server.stop(None)
         return reported
 
     first, second = asyncio.run(run())
@@ -75,19 +74,11 @@ def test_a_follower_waits_for_a_leader_that_answers(
         directory.mkdir(parents=True)
         stale = json.dumps({"address": "127.0.0.1:1"})
         (directory / hosts.LEADER_FILE).write_text(stale)
-        from saxflow.cell.leading import Group
-        from saxflow.sax.handlers import generic_handlers
-
         group = Group(2, "127.0.0.1")
-        server = grpc.aio.server()
-        server.add_generic_rpc_handlers(generic_handlers(group.behaviors()))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        live = json.dumps({"address": f"127.0.0.1:{port}"})
-        (directory / hosts.LEADER_FILE).write_text(live)
-        await asyncio.wait_for(group.until_formed(), 20)
-        group.broadcast("end")
-        await server.stop(0.5)
+        async with listening(group.behaviors(), grace_seconds=0.5) as address:
+            (directory / hosts.LEADER_FILE).write_text(json.dumps({"address": address}))
+            await asyncio.wait_for(group.until_formed(), 20)
+            group.broadcast("end")
         await asyncio.wait_for(waiting, 20)
 
     asyncio.run(run())

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from saxflow.cell import joining
 from saxflow.cell.files import announce, create_cell
 from saxflow.sax import messages as m
 from saxflow.sax import methods
-from saxflow.sax.handlers import generic_handlers
 from saxflow.sax.names import CellName
+
+from ...listening import listening
 
 CELL = CellName("test")
 
@@ -26,12 +26,8 @@ async def admin(joins: asyncio.Queue[m.JoinRequest]) -> Any:
         await joins.put(request)
         return m.JoinResponse()
 
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(generic_handlers({methods.JOIN: join}))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    yield f"127.0.0.1:{port}"
-    await server.stop(None)
+    async with listening({methods.JOIN: join}) as address:
+        yield address
 
 
 def test_a_server_follows_its_admin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,19 +13,18 @@ import pytest
 from saxflow.cell import hosts
 from saxflow.cell.leading import Group, Leading
 from saxflow.errors import WeightsError
-from saxflow.sax.handlers import generic_handlers
+
+from ...listening import listening
 
 
 @asynccontextmanager
 async def leader(count: int) -> Any:
     group = Group(count, "127.0.0.1")
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(generic_handlers(group.behaviors()))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with (
+        listening(group.behaviors()) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
         yield group, channel
-    await server.stop(None)
 
 
 def follow(channel: Any, ordinal: int) -> Any:
