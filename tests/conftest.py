@@ -74,6 +74,15 @@ def meta_llama(tiny_llama: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def smallest_installation() -> dict[str, str]:
+    """Return the least that an installation is told: its project, and the buckets of `storage`."""
+    return {
+        "SAXFLOW_PROJECT": "proj",
+        **{f"SAXFLOW_{name.upper()}_BUCKET": name for name in BUCKETS},
+    }
+
+
 @pytest.fixture
 def faults() -> Faults:
     """Return the faults of `storage`, none armed."""

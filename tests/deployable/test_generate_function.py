@@ -18,14 +18,7 @@ import pytest
 from saxflow.stack.staging import stage
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {
-    "SAXFLOW_PROJECT": "local",
-    "SAXFLOW_MANIFESTS_BUCKET": "manifests",
-    "SAXFLOW_CONTROL_BUCKET": "control",
-    "SAXFLOW_MODELS_BUCKET": "models",
-    "SAXFLOW_CELLS_BUCKET": "cells",
-    "STORAGE_EMULATOR_HOST": "http://127.0.0.1:9",
-}
+NO_STORAGE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -45,7 +38,7 @@ class Function:
         self.process = subprocess.Popen(
             [sys.executable, *command[1:]],
             cwd=directory,
-            env={**inherited, **SETTINGS, "PORT": str(self.port), **environ},
+            env={**inherited, "PORT": str(self.port), **environ},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -69,11 +62,12 @@ class Function:
 
 
 @pytest.fixture
-def start(staged: Path) -> Generator[Any]:
+def start(staged: Path, smallest_installation: dict[str, str]) -> Generator[Any]:
+    settings = {**smallest_installation, "STORAGE_EMULATOR_HOST": NO_STORAGE}
     started: list[Function] = []
 
     def run(**environ: str) -> Function:
-        started.append(Function(staged, **environ))
+        started.append(Function(staged, **settings | environ))
         return started[-1]
 
     yield run

@@ -163,19 +163,12 @@ def installation(
     storage: StorageServer,
     golden: Path,
     golden_servable: dict[str, Any],
+    smallest_installation: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Generator[Installation]:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "local")
     client = Client()
-    settings = load_settings(
-        {
-            "SAXFLOW_PROJECT": "local",
-            "SAXFLOW_MANIFESTS_BUCKET": "manifests",
-            "SAXFLOW_CONTROL_BUCKET": "control",
-            "SAXFLOW_MODELS_BUCKET": "models",
-            "SAXFLOW_CELLS_BUCKET": "cells",
-        }
-    )
+    settings = load_settings(smallest_installation)
     (tmp_path / "cells").mkdir()
     servable = golden_servable | {
         "class": "Llama",

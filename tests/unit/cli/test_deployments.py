@@ -20,7 +20,6 @@ from saxflow.gcp import clients
 from saxflow.gcp.objects import Uri
 from saxflow.head import Head, Source
 from saxflow.local.cloud import LocalCloud
-from saxflow.local.images import ImageRegistry
 from saxflow.pipeline.eventlog import announce
 from saxflow.pipeline.heads import change_head, read_head
 from saxflow.pipeline.services import Services, services
@@ -31,25 +30,9 @@ Answer = Callable[..., tuple[int, list[Any], str]]
 
 
 @pytest.fixture(scope="module")
-def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environ(cloud: LocalCloud, smallest_installation: dict[str, str]) -> dict[str, str]:
     """Return the environment of an installation on an embedded cloud."""
-    cloud = LocalCloud(
-        tmp_path_factory.mktemp("cloud"),
-        project="proj",
-        location="us-central1",
-        images=ImageRegistry({}),
-    )
-    cloud.start()
-    buckets = {
-        f"SAXFLOW_{n.upper()}_BUCKET": n for n in ("manifests", "control", "models", "cells")
-    }
-    yield {
-        **cloud.environ(),
-        **buckets,
-        "SAXFLOW_PROJECT": "proj",
-        "SAXFLOW_GENERATE": "http://generate",
-    }
-    cloud.stop()
+    return {**cloud.environ(), **smallest_installation, "SAXFLOW_GENERATE": "http://generate"}
 
 
 @pytest.fixture

@@ -12,12 +12,7 @@ from saxflow.cli.console import run
 from saxflow.gcp.clients import storage_client
 
 SMALLEST = "apiVersion: saxflow/v1\nname: tiny\nweights: {source: gs://models/tiny}\n"
-INSTALLATION = {
-    "SAXFLOW_PROJECT": "proj",
-    "SAXFLOW_MANIFESTS_BUCKET": "manifests",
-    "SAXFLOW_CONTROL_BUCKET": "control",
-    "SAXFLOW_MODELS_BUCKET": "models",
-    "SAXFLOW_CELLS_BUCKET": "cells",
+IMAGES_AND_FUNCTIONS = {
     "SAXFLOW_CONVERT_IMAGE": "r/c@sha256:1",
     "SAXFLOW_ADMIN_IMAGE": "r/a@sha256:1",
     "SAXFLOW_MODEL_SERVER_IMAGE": "r/m@sha256:1",
@@ -27,14 +22,16 @@ INSTALLATION = {
 
 
 @pytest.fixture(autouse=True)
-def _no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in INSTALLATION:
+def _no_installation(
+    monkeypatch: pytest.MonkeyPatch, smallest_installation: dict[str, str]
+) -> None:
+    for name in (*smallest_installation, *IMAGES_AND_FUNCTIONS):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in INSTALLATION.items():
+def installation(monkeypatch: pytest.MonkeyPatch, smallest_installation: dict[str, str]) -> None:
+    for name, value in (smallest_installation | IMAGES_AND_FUNCTIONS).items():
         monkeypatch.setenv(name, value)
 
 

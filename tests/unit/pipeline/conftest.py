@@ -29,11 +29,6 @@ from saxflow.weights import Dimensions, SourceFile
 
 PROJECT, LOCATION = "proj", "us-central1"
 INSTALLATION = {
-    "SAXFLOW_PROJECT": PROJECT,
-    "SAXFLOW_MANIFESTS_BUCKET": "manifests",
-    "SAXFLOW_CONTROL_BUCKET": "control",
-    "SAXFLOW_MODELS_BUCKET": "models",
-    "SAXFLOW_CELLS_BUCKET": "cells",
     "SAXFLOW_EVENTS_TOPIC": "told",
     "SAXFLOW_CONVERT_IMAGE": "r/convert@sha256:1",
     "SAXFLOW_ADMIN_IMAGE": "r/admin@sha256:2",
@@ -73,16 +68,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Generator[LocalCloud]:
 
 
 @pytest.fixture(scope="package")
-def environ(cloud: LocalCloud) -> dict[str, str]:
+def environ(cloud: LocalCloud, smallest_installation: dict[str, str]) -> dict[str, str]:
     """Return what functions on that cloud have in their environment."""
-    return {**cloud.environ(), **INSTALLATION}
+    return {**cloud.environ(), **smallest_installation, **INSTALLATION}
 
 
 @pytest.fixture(scope="package")
 def services(environ: dict[str, str]) -> Services:
     """Return clients of that cloud, with buckets, topic and Workflows in place."""
     settings = load_settings(environ)
-    buckets = [value for name, value in INSTALLATION.items() if name.endswith("_BUCKET")]
+    buckets = [value for name, value in environ.items() if name.endswith("_BUCKET")]
     provision.ensure_buckets(settings.endpoints, PROJECT, buckets, LOCATION)
     provision.ensure_topic(settings.endpoints, PROJECT, settings.events_topic)
     parent = f"projects/{PROJECT}/locations/{LOCATION}"

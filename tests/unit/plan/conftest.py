@@ -15,11 +15,6 @@ from saxflow.settings import Settings, load_settings
 from saxflow.weights import Dimensions, SourceFile
 
 ENVIRONMENT = {
-    "SAXFLOW_PROJECT": "proj",
-    "SAXFLOW_MANIFESTS_BUCKET": "manifests",
-    "SAXFLOW_CONTROL_BUCKET": "control",
-    "SAXFLOW_MODELS_BUCKET": "models",
-    "SAXFLOW_CELLS_BUCKET": "cells",
     "SAXFLOW_CONVERT_IMAGE": "r/convert@sha256:1",
     "SAXFLOW_ADMIN_IMAGE": "r/admin@sha256:2",
     "SAXFLOW_MODEL_SERVER_IMAGE": "r/server@sha256:3",
@@ -34,9 +29,9 @@ TINY = Dimensions(2, 64, 4, 4, 16, 192, 320)
 
 
 @pytest.fixture
-def settings_of() -> Callable[..., Settings]:
+def settings_of(smallest_installation: dict[str, str]) -> Callable[..., Settings]:
     def build(**changes: str) -> Settings:
-        return load_settings({**ENVIRONMENT, **changes})
+        return load_settings({**smallest_installation, **ENVIRONMENT, **changes})
 
     return build
 

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from saxflow.errors import CloudError
 from saxflow.gcp import clients
 from saxflow.local.cloud import LocalCloud
-from saxflow.local.images import ImageRegistry
 from saxflow.settings import Endpoints, load_endpoints
 from saxflow.stack import provision
 
 PARENT = "projects/proj/locations/us-central1"
 SOURCE = "main:\n  steps:\n  - out:\n      return: {}\n"
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    running = LocalCloud(
-        tmp_path_factory.mktemp("cloud"),
-        project="proj",
-        location="us-central1",
-        images=ImageRegistry({}),
-    )
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
