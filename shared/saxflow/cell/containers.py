@@ -107,6 +107,8 @@ def read_servable(path: Path) -> Servable:
         return Servable.from_json(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _server_parser() -> argparse.ArgumentParser:

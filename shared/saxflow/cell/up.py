@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import socket
 import sys
@@ -16,7 +17,14 @@ from typing import Any
 
 from saxflow.cell.containers import read_servable
 from saxflow.cell.supervisor import Member, Supervisor
-from saxflow.errors import DeadlineError, InputError, SaxError, SaxflowError
+from saxflow.errors import (
+    ConfigurationError,
+    DeadlineError,
+    InputError,
+    NotFoundError,
+    SaxError,
+    SaxflowError,
+)
 from saxflow.sax.blocking import Cell
 from saxflow.sax.names import CellName, ModelName
 from saxflow.sax.roots import SaxRoot
@@ -26,6 +34,7 @@ from saxflow.sax.values import Model
 READY_SECONDS = 120.0
 LOAD_SECONDS = 3600.0
 _POLL_SECONDS = 0.1
+_STEP = re.compile(r"checkpoint_\d{8}")
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,15 @@ class UpOptions:
         """Read the command line's values.
 
         Raises:
-            InputError: a name or servable.json is malformed.
-            ConfigurationError: servable.json is missing.
+            InputError: a name, servable.json or the checkpoint's directory is malformed.
+            NotFoundError: servable.json or the checkpoint is missing.
         """
         name = CellName.parse(cell)
         root = _absolute(sax_root)
         file = Path(servable).absolute()
+        if not file.is_file():
+            raise NotFoundError(f"{file} does not exist; give --servable a servable.json")
+        _check_step(options["checkpoint"])
         model = options["model"]
         return cls(
             cell=name,
@@ -72,6 +84,13 @@ class UpOptions:
             cache_dir=options["jax_cache_dir"],
         )
 
+    @property
+    def ports(self) -> list[int]:
+        """The admin's port and the model server's, as far as they are chosen and started."""
+        if self.port == 0 or self.server_only or self.admin_only:
+            return [self.port] if self.port else []
+        return [self.port, self.port + 1]
+
     def members(self, compiled: str) -> list[Member]:
         """Return the processes to run.
 
@@ -80,8 +99,7 @@ class UpOptions:
                 server finds there what it compiled before.
         """
         admin = Member("admin", ["admin"], self._environ(), port=self.port)
-        port = self.port if self.server_only else self.port and self.port + 1
-        port = port or _free_port(self.host)
+        port = self.ports[-1] if self.ports else _free_port(self.host)
         flags = [f"--sax_cell={self.cell}", f"--port={port}", f"--servable={self.servable_file}"]
         flags.append(f"--jax_cache_dir={self.cache_dir or compiled}")
         server = Member("model-server", ["model-server", *flags], self._environ())
@@ -104,9 +122,11 @@ def serve(options: UpOptions, ready: Callable[[dict[str, object]], None]) -> Non
 
     Raises:
         InputError: the model cannot be loaded; the reason is the server's own.
+        ConfigurationError: a port is taken.
         DeadlineError: the cell did not become ready.
-        SaxError: the model's name is taken by another checkpoint.
+        SaxError: with --server-only, the model's name is taken by another checkpoint.
     """
+    _check_ports(options)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
@@ -178,7 +198,10 @@ class _Waiting:
 
 
 def _publish(cell: Cell, options: UpOptions) -> None:
-    """Publish the model; one that is published just so already is left alone."""
+    """Publish the model, in place of what this admin's state says of an earlier run.
+
+    One that is published just so already is left alone.
+    """
     model = Model(str(options.model), options.servable.model_path, options.checkpoint)
     try:
         cell.publish(model)
@@ -186,11 +209,17 @@ def _publish(cell: Cell, options: UpOptions) -> None:
         if error.code != "ALREADY_EXISTS":
             raise
         (held,) = cell.list(model.model_id)
-        if held.model.checkpoint != model.checkpoint:
+        if held.model.checkpoint == model.checkpoint:
+            return
+        if options.server_only:  # others may be using it
             raise SaxError(
-                f"{model.model_id} is published with {held.model.checkpoint}; unpublish it first",
+                f"{model.model_id} is published with {held.model.checkpoint}; choose another"
+                f" --model, or first: saxflow sax unpublish {model.model_id}"
+                f" --sax-root {options.sax_root}",
                 code=error.code,
             ) from error
+        cell.unpublish(model.model_id)
+        cell.publish(model)
 
 
 def _report(cell: Cell, options: UpOptions) -> dict[str, object]:
@@ -205,6 +234,32 @@ def _report(cell: Cell, options: UpOptions) -> dict[str, object]:
         "model": name,
         "checkpoint": options.checkpoint if name else None,
     }
+
+
+def _check_step(checkpoint: str) -> None:
+    """Refuse what could never load, before the admin writes it down."""
+    if not _STEP.fullmatch(checkpoint.rstrip("/").rpartition("/")[2]):
+        raise InputError(
+            f"checkpoint {checkpoint} is no step directory; give checkpoint_00000000 in the DST"
+            " of `saxflow convert`"
+        )
+    local = checkpoint.removeprefix("file://")
+    if "://" not in local and not Path(local).is_dir():
+        raise NotFoundError(f"checkpoint {checkpoint} does not exist; make it: saxflow convert")
+
+
+def _check_ports(options: UpOptions) -> None:
+    """Refuse ports that somebody else holds, as the members would, but at once."""
+    for port in options.ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((options.host, port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"port {port} of {options.host} cannot be used ({error.strerror}); choose"
+                    " another with --port"
+                ) from error
 
 
 def _free_port(host: str) -> int:

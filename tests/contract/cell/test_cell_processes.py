@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +104,38 @@ def test_a_failed_load_ends_up_with_the_servers_reason(cell_up: Callable[..., An
     assert up.process.wait(30) == 3
     assert "x_layers_2" in up.ready["error"]
     assert up.ready["exit_code"] == 3
+
+
+def test_another_checkpoint_of_a_name_takes_the_place_of_the_one_before(
+    cell_up: Callable[..., Any], golden_step: Path, tmp_path: Path
+) -> None:
+    first = cell_up("--model=tiny")
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(30) == 0
+    moved = tmp_path / "moved" / golden_step.name
+    shutil.copytree(golden_step, moved)
+    second = cell_up("--model=tiny", f"--checkpoint={moved}")
+    assert second.ready["checkpoint"] == str(moved)
+    with opened(second) as cell:
+        assert [found.model.checkpoint for found in cell.list()] == [str(moved)]
+        (answer,) = cell.model("/sax/test/tiny").generate("3", STEPS, deadline_seconds=SECONDS)
+        assert answer.text == WANTED
+    other = cell_up("--model=tiny", "--server-only")
+    assert other.process.wait(30) == 1
+    assert "saxflow sax unpublish /sax/test/tiny" in other.ready["error"]
+
+
+def test_a_port_in_use_is_told_before_anything_starts(cell_up: Callable[..., Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for flags in (
+            (f"--port={port}",),
+            (f"--port={port - 1}",),
+            (f"--port={port}", "--server-only"),
+        ):
+            up = cell_up("--model=tiny", *flags)
+            assert up.process.wait(30) == 1
+            assert f"port {port} of 127.0.0.1 cannot be used" in up.ready["error"]
 
 
 def test_several_workers_form_one_server_and_end_together(

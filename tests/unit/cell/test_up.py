@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saxflow.cell.up import UpOptions
-from saxflow.errors import ConfigurationError, InputError
+from saxflow.errors import InputError, NotFoundError
 from saxflow.sax.servable import Servable
 
 
@@ -16,6 +16,7 @@ from saxflow.sax.servable import Servable
 def options(tmp_path: Path, servable: Servable) -> dict[str, Any]:
     file = tmp_path / "servable.json"
     file.write_text(servable.to_json())
+    (tmp_path / "checkpoint_00000000").mkdir()
     return {
         "cell": "/sax/test",
         "checkpoint": f"{tmp_path}/checkpoint_00000000",
@@ -65,8 +66,24 @@ def test_ports_follow_each_other(options: dict[str, Any]) -> None:
     assert "--port=0" not in free.arguments
 
 
-def test_bad_names_and_files_are_refused(options: dict[str, Any]) -> None:
+def test_bad_names_and_files_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError):
         UpOptions.parse(**{**options, "model": "Bad Name"})
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(NotFoundError, match=r"/nowhere\.json does not exist"):
         UpOptions.parse(**{**options, "servable": "/nowhere.json"})
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(InputError, match="broken"):
+        UpOptions.parse(**{**options, "servable": str(broken)})
+
+
+def test_a_checkpoint_that_could_never_load_is_refused(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="no step directory"):
+        UpOptions.parse(**{**options, "checkpoint": str(tmp_path)})
+    for nowhere in (f"{tmp_path}/checkpoint_00000001", f"file://{tmp_path}/checkpoint_00000001"):
+        with pytest.raises(NotFoundError, match="checkpoint_00000001 does not exist"):
+            UpOptions.parse(**{**options, "checkpoint": nowhere})
+    remote = UpOptions.parse(**{**options, "checkpoint": "gs://b/checkpoint_00000001"})
+    assert remote.checkpoint == "gs://b/checkpoint_00000001"
