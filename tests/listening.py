@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc.aio
 
+from saxflow.cell.admin import Admin
 from saxflow.sax.handlers import generic_handlers
 from saxflow.sax.methods import Method
 
@@ -27,6 +29,17 @@ async def listening(
         yield f"127.0.0.1:{port}"
     finally:
         await server.stop(grace_seconds)
+
+
+@asynccontextmanager
+async def admin_channel(admin: Admin) -> AsyncGenerator[grpc.aio.Channel]:
+    """Run an admin server; yield a channel to it."""
+    work = asyncio.create_task(admin.run())
+    async with listening(admin.behaviors()) as address:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield channel
+        work.cancel()
+        await asyncio.wait([work])
 
 
 async def call(channel: grpc.aio.Channel, method: Method[Any, Any], request: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from saxflow.sax import messages as m
 from saxflow.sax import methods
 from saxflow.sax.names import CellName
 
-from ...listening import listening
+from ...listening import admin_channel, listening
 
 CELL = CellName("test")
 MODELET = "10.77.0.1:14041"
@@ -54,15 +54,8 @@ class Modelet:
         return {method: behavior(method) for method in served}
 
 
-@asynccontextmanager
-async def admin_at(state: StateFile) -> Any:
-    admin = Admin(CELL, "10.77.0.1:10040", state)
-    work = asyncio.create_task(admin.run())
-    async with listening(admin.behaviors()) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
-            yield channel
-        work.cancel()
-        await asyncio.wait([work])
+def admin_at(state: StateFile) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+    return admin_channel(Admin(CELL, "10.77.0.1:10040", state))
 
 
 def state_in(path: Path) -> StateFile:

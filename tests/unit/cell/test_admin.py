@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from saxflow.sax import messages as m
 from saxflow.sax import methods
 from saxflow.sax.names import CellName
 
-from ...listening import call, listening
+from ...listening import admin_channel, call, listening
 
 CELL = CellName("test")
 MODEL = m.Model(
@@ -51,15 +51,8 @@ class Server:
         return {methods.GET_STATUS: status, methods.LOAD: load, methods.UNLOAD: unload}
 
 
-@asynccontextmanager
-async def admin_with(state: StateFile) -> Any:
-    admin = Admin(CELL, "127.0.0.1:1", state)
-    work = asyncio.create_task(admin.run())
-    async with listening(admin.behaviors()) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
-            yield channel
-        work.cancel()
-        await asyncio.wait([work])
+def admin_with(state: StateFile) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+    return admin_channel(Admin(CELL, "127.0.0.1:1", state))
 
 
 @pytest.fixture
