@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from saxflow.cli.console import json_option, print_json
 from saxflow.cli.reach import require_storage
+from saxflow.errors import ProtocolError
 
 if TYPE_CHECKING:
     from saxflow.sax import Cell, Generated, PublishedModel
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_CELL = "/sax/test"
 GENERATE_SECONDS = 300.0
 PATIENCE_SECONDS = 10.0
+MAX_TOKENS = 2**24
+"""SAX carries numbers as float32, which holds integers exactly up to here."""
 
 Decorated = Callable[..., Any]
 
@@ -28,6 +33,19 @@ class SaxName(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return value if "/" in value else f"{DEFAULT_CELL}/{value}"
+
+
+class Seconds(click.FloatRange):
+    """A time to wait, more than none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 root_option = click.option(
@@ -48,7 +66,7 @@ override_option = click.option(
 deadline_option = click.option(
     "--deadline",
     "deadline_seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=GENERATE_SECONDS,
     show_default=True,
     help="Seconds for the answer.",
@@ -76,7 +94,7 @@ def sampling_options(command: Decorated) -> Decorated:
         ),
         click.option(
             "--max-tokens",
-            type=click.IntRange(min=1),
+            type=click.IntRange(min=1, max=MAX_TOKENS),
             help="Tokens to generate.  [default: the model's]",
         ),
     ):
@@ -194,8 +212,12 @@ def update(
     SAX lets nothing else change; an override that is not named stays.
     """
     with _cell(sax_root, model_id) as cell:
-        (published,) = cell.list(model_id)
-        current = published.model
+        found = cell.list(model_id)
+        if len(found) != 1:
+            raise ProtocolError(
+                f"the admin lists {len(found)} models under {model_id}; one was expected"
+            )
+        current = found[0].model
         model = replace(
             current,
             replicas=current.replicas if replicas is None else replicas,
@@ -310,15 +332,16 @@ def score(
 
 
 def _show_stream(
-    stream: Iterator[tuple[Generated, ...]], *, as_json: bool
+    stream: Generator[tuple[Generated, ...]], *, as_json: bool
 ) -> tuple[Generated, ...]:
     """Print the first sample as it grows; return all of them at the end."""
     from saxflow.serving.emitter import Emitter
 
     emitter = Emitter()
     samples: tuple[Generated, ...] = ()
-    for samples in stream:
-        show_piece(emitter.feed(samples[0].text) if samples else "", as_json=as_json)
+    with closing(stream):
+        for samples in stream:
+            show_piece(emitter.feed(samples[0].text) if samples else "", as_json=as_json)
     show_piece(emitter.finish(samples[0].text) if samples else "", as_json=as_json)
     if not as_json:
         click.echo()

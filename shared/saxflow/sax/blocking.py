@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, TypeVar
 
 from saxflow.sax import messages as m
@@ -193,7 +193,7 @@ class LanguageModel:
         *,
         deadline_seconds: float | None = None,
         patience_seconds: float | None = None,
-    ) -> Iterator[tuple[Generated, ...]]:
+    ) -> Generator[tuple[Generated, ...]]:
         """Yield all samples as they grow; ending the iteration early cancels the call."""
         stream = self._model.generate_stream(
             text, options, deadline_seconds=deadline_seconds, patience_seconds=patience_seconds
