@@ -81,8 +81,13 @@ def row(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line of stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """Print one JSON value on one line of stdout; escaped where a text in it is no UTF-8."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path or an argument with bytes of another encoding
+        text = json.dumps(value)
+    click.echo(text)
 
 
 @contextmanager

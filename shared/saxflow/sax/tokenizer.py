@@ -11,6 +11,7 @@ from typing import Protocol
 
 from saxflow.errors import ConfigurationError, InputError
 from saxflow.gcp.objects import Objects, Uri
+from saxflow.sax.names import check_text
 from saxflow.sax.servable import IDS_TOKENIZER
 
 
@@ -78,8 +79,8 @@ class SentencePieceTokenizer:
             raise InputError(f"{name} is not a sentencepiece model: {error}") from error
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
-        return list(self._processor.EncodeAsIds(text))
+        """Return the ids; raises as `Tokenizer.encode`."""
+        return list(self._processor.EncodeAsIds(check_text(text, "text")))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text; ids beyond the vocabulary's pieces have none."""

@@ -51,6 +51,14 @@ def failing(error: BaseException) -> click.Command:
     return command
 
 
+def test_json_is_printed_as_it_is_read_and_half_a_character_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json({"text": "été 😀"})
+    print_json({"path": "/tmp/\udcff é"})
+    assert capsys.readouterr().out == ('{"text": "été 😀"}\n{"path": "/tmp/\\udcff \\u00e9"}\n')
+
+
 @pytest.mark.parametrize("kind", list(below(SaxflowError)), ids=lambda kind: kind.__name__)
 def test_every_error_has_its_exit_code_and_its_json(
     kind: type[SaxflowError], capsys: pytest.CaptureFixture[str]

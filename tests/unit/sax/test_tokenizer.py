@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from saxflow.errors import InputError
-from saxflow.sax.tokenizer import IdsTokenizer, SentencePieceTokenizer, load_tokenizer
+from saxflow.sax.tokenizer import IdsTokenizer, SentencePieceTokenizer, Tokenizer, load_tokenizer
 
 IDS = IdsTokenizer(320)
 MODEL = Path(__file__).parents[2] / "data/golden/tiny320.model"
@@ -23,6 +23,12 @@ def test_ids_are_read_as_numbers(text: str, ids: list[int]) -> None:
 def test_what_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         IDS.encode(text)
+
+
+@pytest.mark.parametrize("tokenizer", [IDS, PIECES])
+def test_what_is_no_unicode_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match=r"cannot be sent: character 2|is not token ids"):
+        tokenizer.encode("1\udcff")
 
 
 def test_ids_are_written_as_they_are_read() -> None:
