@@ -14,7 +14,7 @@ from google.cloud import storage
 from saxflow.errors import CloudError, InputError, IntegrityError, NotFoundError
 from saxflow.gcp.objects import OVERWRITES_LIMIT, Objects, Uri
 from saxflow.local.faults import Faults
-from saxflow.local.storage import json_api
+from saxflow.local.storage import listing
 
 PLACE = Uri("bkt", "a/o.json")
 WRITERS = 16
@@ -107,7 +107,7 @@ def test_json_is_an_object(objects: Objects) -> None:
 
 
 def test_a_listing_follows_every_page(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_api, "_PAGE_LIMIT", 4)
+    monkeypatch.setattr(listing, "PAGE_LIMIT", 4)
     names = [f"many/{number:04d}" for number in range(13)]
     for name in [*names, "other"]:
         objects.write(Uri("bkt", name), b"", if_generation="0")
