@@ -14,13 +14,16 @@ def open_directory(uri: str) -> Directory:
     """Open a directory by local path, `file:///path` or `gs://bucket/prefix`.
 
     Raises:
-        InputError: the URI has another scheme.
+        InputError: the URI has another scheme, or names a file.
     """
     if uri.startswith("gs://"):
         from saxflow.checkpoint.cloud_directory import CloudDirectory  # loads an HTTP client
 
         return CloudDirectory(uri)
-    return LocalDirectory(local_path(uri))
+    path = local_path(uri)
+    if path.is_file():
+        raise InputError(f"{uri} is a file; give a directory")
+    return LocalDirectory(path)
 
 
 def local_path(uri: str) -> Path:

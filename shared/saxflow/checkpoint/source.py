@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from saxflow.checkpoint import hugging_face, meta
@@ -37,7 +38,9 @@ def read_source(files: Directory) -> Source:
     """
     entries = files.entries(recursive=False)
     if not entries:
-        raise NotFoundError(f"{files.uri} holds no files; give the directory of the weights")
+        gone = not files.uri.startswith("gs://") and not Path(files.uri).exists()
+        wrong = "does not exist" if gone else "holds no files"
+        raise NotFoundError(f"{files.uri} {wrong}; give the directory of the weights")
     if any(meta.SHARD.fullmatch(name) for name in entries):
         return _read_meta(files, entries)
     if any(name.endswith(".safetensors") for name in entries):

@@ -116,7 +116,10 @@ def bytes_to_read(uri: str) -> int:
 
 def _nothing_to_compare(directory: Directory, listed: Mapping[str, Entry]) -> str:
     if not listed:
-        return f"{directory.uri} holds no {layout.STEP_DIRECTORY}"
+        return (
+            f"{directory.uri} holds no {layout.STEP_DIRECTORY}; give the DST of `saxflow convert`,"
+            " or the step directory in it"
+        )
     return (
         f"{directory.uri} has no {REPORT}, so there are no digests to compare with;"
         " convert again with saxflow, or verify where it was written"

@@ -39,6 +39,8 @@ from saxflow.serving.requests import (
 from saxflow.settings import ServingSettings
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+SOME_ROUTES = "POST /generate, /v1/completions or /v1/chat/completions, or GET /v1/models"
+"""What a client that asked for another one is told."""
 TUTORIAL_ROUTES = (
     ("GET", "/"),
     ("GET", "/listcell"),
@@ -248,7 +250,9 @@ async def on_refusal(request: Request, error: SaxflowError) -> Response:
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
-    message = f"{request.method} {request.url.path}: {error.detail}".lower()
+    allowed = (error.headers or {}).get("Allow")
+    remedy = f"use {allowed}" if allowed else f"try {SOME_ROUTES}"
+    message = f"{request.method} {request.url.path} is not served; {remedy}"
     failure = Failure(error.status_code, "invalid_request_error", message, code="unknown_route")
     return _refuse(failure, error.headers)
 

@@ -177,6 +177,22 @@ def test_a_model_that_was_unpublished(door: Any, storyteller: Any) -> None:
     assert "not found" in door.error(response)["message"]
 
 
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "said"),
+    [
+        ("GET", "/v1/completion", 404, "GET /v1/completion is not served; try POST /generate"),
+        ("GET", "/generate", 405, "GET /generate is not served; use POST"),
+    ],
+)
+def test_a_wrong_route_or_method_is_told_a_right_one(
+    door: Any, verb: str, path: str, status: int, said: str
+) -> None:
+    response = door.http.request(verb, path)
+    assert response.status_code == status
+    assert said in door.error(response)["message"]
+    assert door.error(response)["code"] == "unknown_route"
+
+
 def test_too_late(open_door: Any, storyteller: Any) -> None:
     door = open_door(request_seconds=0.3)
     storyteller.gate.clear()

@@ -21,3 +21,11 @@ def test_other_schemes(uri):
 def test_paths_that_no_document_could_name(path):
     with pytest.raises(InputError, match="is no path"):
         open_directory(path)
+
+
+def test_a_file_is_no_directory(tmp_path):
+    file = tmp_path / "consolidated.00.pth"
+    file.touch()
+    for uri in (str(file), file.as_uri()):
+        with pytest.raises(InputError, match="is a file; give a directory"):
+            open_directory(uri)

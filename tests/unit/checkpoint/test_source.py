@@ -139,10 +139,12 @@ def test_a_folder_named_as_a_shard_is_none(tmp_path):
     refused(tmp_path, "{folder} holds no files; give the directory of the weights", NotFoundError)
 
 
-@pytest.mark.parametrize("place", ["missing", "file"])
-def test_no_directory_no_files(tmp_path, place):
+@pytest.mark.parametrize(
+    ("place", "wrong"), [("missing", "does not exist"), ("file", "holds no files")]
+)
+def test_no_directory_no_files(tmp_path, place, wrong):
     (tmp_path / "file").write_bytes(b"x")
-    message = "{folder} holds no files; give the directory of the weights"
+    message = f"{{folder}} {wrong}; give the directory of the weights"
     refused(tmp_path / place, message, NotFoundError)
 
 

@@ -122,10 +122,10 @@ def test_every_way_to_name_a_directory(planned, meta, form):
 @pytest.mark.parametrize(
     ("place", "code", "said"),
     [
-        ("missing", 4, "{}/missing holds no files; give the directory of the weights"),
+        ("missing", 4, "{}/missing does not exist; give the directory of the weights"),
         ("empty", 4, "{}/empty holds no files; give the directory of the weights"),
         ("gguf", 3, "{}/gguf: llama.gguf is GGUF, which is not supported; give Meta's"),
-        ("gguf/llama.gguf", 4, "{}/gguf/llama.gguf holds no files; give the directory"),
+        ("gguf/llama.gguf", 3, "{}/gguf/llama.gguf is a file; give a directory"),
     ],
 )
 @pytest.mark.parametrize("flags", [[], ["--json"]])

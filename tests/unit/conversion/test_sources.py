@@ -41,8 +41,11 @@ def refuse(folder, match):
 
 
 def test_a_missing_directory_is_not_found(tmp_path):
-    with pytest.raises(NotFoundError, match="holds no files"):
+    with pytest.raises(NotFoundError, match="nowhere does not exist"):
         read(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFoundError, match="empty holds no files"):
+        read(tmp_path / "empty")
 
 
 def test_a_missing_shard_in_the_middle_is_named(meta):

@@ -151,7 +151,7 @@ def test_nothing_to_compare_with_is_said(tmp_path, dst):
     (dst / "report.json").unlink()
     with pytest.raises(NotFoundError, match=r"no report\.json"):
         verify(str(dst))
-    with pytest.raises(NotFoundError, match="holds no checkpoint_00000000"):
+    with pytest.raises(NotFoundError, match="holds no checkpoint_00000000; give the DST"):
         verify(str(tmp_path / "nowhere"))
 
 
