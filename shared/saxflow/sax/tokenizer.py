@@ -73,6 +73,8 @@ class SentencePieceTokenizer:
             raise ConfigurationError(
                 f"tokenizer {name} needs sentencepiece; install saxflow[serve]"
             ) from error
+        if not model:
+            raise InputError(f"{name} is empty; it must be a sentencepiece model")
         try:
             self._processor = SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:

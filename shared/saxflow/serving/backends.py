@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +25,10 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 LOOK_SECONDS = 10.0
-"""Longest wait for the control bucket; Google's client alone would go on for two minutes."""
+"""Longest wait for Cloud Storage; Google's client alone would go on for two minutes."""
+
+UNREAD_SECONDS = 30.0
+"""How long a vocabulary that Cloud Storage did not give is not asked for again."""
 
 _LOG = logging.getLogger(__name__)
 _GONE = frozenset({"NOT_FOUND", "UNAVAILABLE"})
@@ -68,7 +73,7 @@ class Backends:
         self._deployments = deployments
         self._patience_seconds = patience_seconds
         self._cells: dict[tuple[str, str], _Open] = {}
-        self._tokenizers: dict[str, Tokenizer | None] = {}
+        self._tokenizers: dict[str, tuple[Tokenizer | None, float]] = {}
         self._looking = asyncio.Lock()
 
     async def close(self) -> None:
@@ -106,16 +111,20 @@ class Backends:
         return await _soon(self._deployments.all)
 
     async def tokenizer(self, target: Target) -> Tokenizer | None:
-        """Return a model's vocabulary, None when it cannot be read (said once in the log)."""
+        """Return a model's vocabulary, None while it cannot be read (said in the log)."""
         uri = target.servable.tokenizer
-        if uri not in self._tokenizers:
-            try:
-                found = await asyncio.to_thread(load_tokenizer, uri, target.servable.vocab)
-            except (InputError, NotFoundError, CloudError, ConfigurationError) as error:
-                _LOG.warning("tokens of %s cannot be counted: %s", target.deployment, error)
-                found = None
-            self._tokenizers[uri] = found
-        return self._tokenizers[uri]
+        found, until = self._tokenizers.get(uri, (None, 0.0))
+        if time.monotonic() < until:
+            return found
+        until = math.inf
+        try:
+            found = await _soon(load_tokenizer, uri, target.servable.vocab)
+        except (InputError, NotFoundError, CloudError, ConfigurationError) as error:
+            _LOG.warning("tokens of %s cannot be counted: %s", target.deployment, error)
+            if isinstance(error, CloudError) and error.retryable:
+                until = time.monotonic() + UNREAD_SECONDS
+        self._tokenizers[uri] = (found, until)
+        return found
 
     async def ask(self, question: Question) -> AsyncGenerator[tuple[Generated, ...]]:
         """Yield the samples as they grow, at least once; only once when nothing is streamed.
@@ -190,13 +199,13 @@ class Backends:
 
 
 async def _soon(look: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """Look into the control bucket from a thread, for `LOOK_SECONDS` at most."""
+    """Look into Cloud Storage from a thread, for `LOOK_SECONDS` at most."""
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             return await asyncio.to_thread(look, *args, **kwargs)
     except TimeoutError:
         raise CloudError(
-            f"the control bucket does not answer within {LOOK_SECONDS:g} s",
+            f"Cloud Storage does not answer within {LOOK_SECONDS:g} s",
             service="storage",
             retryable=True,
         ) from None

@@ -12,10 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from saxflow import names
-from saxflow.errors import InputError, NotFoundError, RequestError, SaxflowError, TransientError
+from saxflow.errors import (
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    RequestError,
+    SaxflowError,
+    TransientError,
+)
 from saxflow.gcp.objects import Uri
 from saxflow.head import Attempt, Head
-from saxflow.pipeline.heads import all_heads, read_head
+from saxflow.pipeline.heads import head_names, read_head
 from saxflow.pipeline.services import Services
 from saxflow.sax.names import ModelName
 from saxflow.sax.servable import Servable
@@ -79,6 +86,7 @@ class Deployments:
             NotFoundError: no such deployment, or none serves that SAX model.
             TransientError: it does not serve yet.
             RequestError: several deployments serve that SAX model.
+            IntegrityError: its head or its plan cannot be read.
         """
         known = None if fresh else self.known(name)
         if known is not None:
@@ -92,14 +100,16 @@ class Deployments:
         return target
 
     def all(self) -> list[Target]:
-        """Return everything that serves, in the order of names; a broken plan is only logged."""
+        """Return everything that serves, in the order of names; what is broken is only logged."""
         targets: list[Target] = []
-        for head in all_heads(self._services()):
-            if head.serving is not None:
-                try:
-                    targets.append(self._target(head.name, head.serving))
-                except (InputError, NotFoundError) as error:
-                    _LOG.warning("deployment %s is left out: %s", head.name, error)
+        services = self._services()
+        for name in head_names(services):
+            try:
+                found = read_head(services, name)
+                if found is not None and found[0].serving is not None:
+                    targets.append(self._target(name, found[0].serving))
+            except IntegrityError as error:
+                _LOG.warning("deployment %s is left out: %s", name, error)
         return targets
 
     def _by_deployment(self, name: str) -> Target:
@@ -126,13 +136,12 @@ class Deployments:
         return targets[0]
 
     def _target(self, name: str, serving: Attempt) -> Target:
-        return Target(
-            name,
-            ModelName.parse(serving.model_id),
-            serving.sax_root,
-            self._servable(name, serving.generation),
-            int(serving.active_at),
-        )
+        try:
+            model = ModelName.parse(serving.model_id)
+        except InputError as error:
+            raise IntegrityError(f"the head of {name}: {error}") from error
+        servable = self._servable(name, serving.generation)
+        return Target(name, model, serving.sax_root, servable, int(serving.active_at))
 
     def _servable(self, name: str, generation: str) -> Servable:
         """Return a plan's servable, which never changes for a generation."""
@@ -141,8 +150,11 @@ class Deployments:
                 self._services().settings.control_bucket,
                 f"{names.plan_prefix(name, generation)}servable.json",
             )
-            data = self._services().objects.read(place).data or b""
-            self._servables[name, generation] = Servable.from_json(data)
+            try:
+                data = self._services().objects.read(place).data or b""
+                self._servables[name, generation] = Servable.from_json(data)
+            except (InputError, NotFoundError) as error:
+                raise IntegrityError(f"the plan of {name}, {place}: {error}") from error
         return self._servables[name, generation]
 
 

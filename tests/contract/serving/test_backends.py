@@ -125,7 +125,7 @@ def test_a_silent_control_bucket_is_not_waited_for(
         return str(caught.value), reason
 
     words, reason = asyncio.run(look())
-    assert "the control bucket does not answer within 0.05 s" in words
+    assert "Cloud Storage does not answer within 0.05 s" in words
     assert reason is not None
     assert "does not answer" in reason
 
