@@ -17,8 +17,6 @@ from saxflow.cli.console import run
 from saxflow.gcp.clients import storage_client
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.head import NO_GENERATION, Attempt, Head, Source
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
 from saxflow.pipeline.services import services
 from saxflow.sax import messages as m
@@ -89,33 +87,18 @@ def teller() -> Generator[Teller]:
     server.stop(0).wait()
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Generator[StorageServer]:
-    server = StorageServer(
-        tmp_path_factory.mktemp("storage"),
-        clock=RealClock(),
-        faults=Faults(),
-        publish=lambda *_: None,
-    )
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture
-def here(storage: StorageServer, monkeypatch: pytest.MonkeyPatch) -> Generator[Objects]:
+def here(
+    storage: StorageServer,
+    smallest_installation: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Generator[Objects]:
     """Let this process be on an installation without deployments; return its objects."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
-    monkeypatch.setenv("SAXFLOW_PROJECT", "local")
+    for name, value in smallest_installation.items():
+        monkeypatch.setenv(name, value)
     services.cache_clear()
-    client = storage_client("local")
-    for bucket in BUCKETS:
-        monkeypatch.setenv(f"SAXFLOW_{bucket.upper()}_BUCKET", bucket)
-        if not client.bucket(bucket).exists():
-            client.create_bucket(bucket)
+    client = storage_client("proj")
     yield Objects(client)
-    for blob in client.list_blobs("control"):
-        blob.delete()
     client.close()
     services.cache_clear()
 

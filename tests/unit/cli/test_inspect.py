@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from google.cloud.storage import Bucket
 
 from saxflow.cli import app
 from saxflow.cli.console import run
-from saxflow.local.clock import RealClock
-from saxflow.local.faults import Faults
-from saxflow.local.storage.server import StorageServer
+from saxflow.gcp.clients import storage_client
 
 FIELDS = [
     "source", "format", "shards", "dimensions", "dtype", "mesh", "fingerprint", "variables",
@@ -177,20 +176,11 @@ def test_usage(inspect, arguments, said):
 
 
 @pytest.fixture
-def bucket(tmp_path, monkeypatch) -> Iterator[str]:
-    """Cloud Storage on a loopback port with a bucket named `models`."""
-    server = StorageServer(
-        tmp_path / "storage", clock=RealClock(), faults=Faults(), publish=lambda *_: None
-    )
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
-    from google.cloud import storage
-
-    client = storage.Client(project="local")
-    client.create_bucket("models")
+def bucket(storage) -> Iterator[Bucket]:
+    """The bucket `models`, through Google's client."""
+    client = storage_client("local")
     yield client.bucket("models")
     client.close()
-    server.stop()
 
 
 def test_weights_in_cloud_storage(planned, inspect, meta, bucket):
