@@ -89,7 +89,12 @@ class Answer:
         return Usage(self._prompt_tokens, min(counted, self._max_tokens))
 
     def _count(self, text: str) -> int | None:
-        return None if self._tokenizer is None else len(self._tokenizer.encode(text))
+        if self._tokenizer is None:
+            return None
+        try:
+            return len(self._tokenizer.encode(text))
+        except InputError:
+            return None  # a stop sequence has cut a token in two
 
 
 async def prepare(backends: Backends, completion: Completion) -> Answer:
