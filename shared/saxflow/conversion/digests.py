@@ -39,8 +39,9 @@ def read_checklist(files: Directory, entries: Mapping[str, Entry]) -> dict[str, 
         match = _LINE.fullmatch(line.strip())
         if match is None and line.strip():
             raise WeightsError(f"{CHECKLIST}: {line[:80]!r} is no line of md5sum")
-        if match and is_source_file(match[2]):
-            found[match[2]] = match[1].lower()
+        name = match[2].removeprefix("./") if match else ""
+        if match and is_source_file(name):
+            found[name] = match[1].lower()
     return found
 
 

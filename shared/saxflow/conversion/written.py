@@ -19,4 +19,4 @@ class Written:
     @classmethod
     def of(cls, name: str, data: Buffer) -> Written:
         """Describe an object by its content."""
-        return cls(name, len(data), crc32c_text(crc32c(data)))
+        return cls(name, memoryview(data).nbytes, crc32c_text(crc32c(data)))

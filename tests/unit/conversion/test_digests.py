@@ -41,6 +41,19 @@ def test_a_checklist_that_holds(weights):
     assert check_digests(LocalDirectory(weights)) == size
 
 
+@pytest.mark.parametrize("form", ["{} *{}", "{}  ./{}", " {}  {}\r"])
+def test_a_checklist_as_other_tools_write_it(weights, form):
+    lines = (weights / "checklist.chk").read_text().split("\n")
+    written = [form.format(*line.upper().split()) for line in lines if line]
+    text = "\n".join(written).replace("CONSOLIDATED", "consolidated")
+    text = text.replace(".PTH", ".pth").replace("PARAMS.JSON", "params.json")
+    (weights / "checklist.chk").write_text(text)
+    files = LocalDirectory(weights)
+    names = ["consolidated.00.pth", "consolidated.01.pth", "params.json"]
+    assert list(read_checklist(files, files.entries())) == names
+    assert check_digests(files) > 0
+
+
 def test_a_damaged_shard_is_named(weights):
     damage(weights)
     with pytest.raises(WeightsError, match=r"consolidated\.01\.pth has md5 \w+, but \w+ was"):

@@ -1,5 +1,12 @@
+import errno
+import json
+import os
+
+import pytest
+
 from saxflow.conversion.journal import Journal, read_journals
 from saxflow.conversion.written import Written
+from saxflow.errors import ConfigurationError, InputError
 
 ONE, TWO = Written("state/a/0", 3, "AAAAAA=="), Written("state/b/0", 4, "BBBBBB==")
 
@@ -33,6 +40,50 @@ def test_the_last_line_about_a_chunk_counts(tmp_path):
     journal.append([Written(ONE.name, 9, "CCCCCC==")])
     journal.close()
     assert read_journals(tmp_path)[ONE.name].size_bytes == 9
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '["a", 1]',
+        '["a", "x", "A"]',
+        '["a", 1e999, "A"]',
+        '["a", NaN, "A"]',
+        "[" * 200_000,
+        "\0" * 40,
+        "\ufffd",
+    ],
+)
+def test_a_line_that_says_nothing_is_ignored(tmp_path, line):
+    known = json.dumps([ONE.name, ONE.size_bytes, ONE.crc32c])
+    (tmp_path / "0-of-1.journal").write_text(f"{line}\n{known}\n", "utf-8")
+    assert read_journals(tmp_path) == {ONE.name: ONE}
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    journal = Journal(tmp_path, 0, 1)
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", refuse)
+    with pytest.raises(ConfigurationError) as caught:
+        journal.append([ONE])
+    monkeypatch.undo()
+    journal.close()
+    assert str(caught.value) == (
+        f"{tmp_path}/0-of-1.journal: no space left on device; choose another disk or make room"
+    )
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=f"{tmp_path}/file/journals"):
+        Journal(tmp_path / "file/journals", 0, 1)
 
 
 def test_no_journals(tmp_path):

@@ -72,6 +72,27 @@ def test_overrides_are_json() -> None:
     assert names.check_overrides({"BATCH_SIZE": "4", "A": '"x"'}) == {"BATCH_SIZE": "4", "A": '"x"'}
     with pytest.raises(InputError, match="override A"):
         names.check_overrides({"A": "x"})
+    for bad in ("", "[" * 100_000):
+        with pytest.raises(InputError, match=r"override A is .*; SAX takes JSON"):
+            names.check_overrides({"A": bad})
+
+
+def test_replicas_fit_into_a_message() -> None:
+    for good in (0, 1, 2**31 - 1):
+        assert names.check_replicas(good) == good
+    for bad in (-1, 2**31, 10**30):
+        with pytest.raises(InputError, match=f"replicas is {bad}; a number from 0 to 2147483647"):
+            names.check_replicas(bad)
+
+
+def test_texts_are_unicode() -> None:
+    for good in ("", "été 😀", "\0\n"):
+        assert names.check_text(good, "prompt") == good
+    with pytest.raises(InputError) as caught:
+        names.check_text("😀x\ud83d", "prompt")
+    assert str(caught.value) == (
+        "prompt cannot be sent: character 3 is half of a surrogate pair; give UTF-8 text"
+    )
 
 
 def test_addresses_have_a_port() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from saxflow.errors import InputError, ProtocolError
 from saxflow.sax import messages as m
 from saxflow.sax.values import (
+    LARGEST,
     Generated,
     Model,
     ModelStatus,
@@ -91,6 +94,27 @@ def test_a_transcript_replaces_and_keeps_samples_apart() -> None:
 def test_the_deprecated_score_counts_when_there_is_no_other() -> None:
     reply = m.GenerateStreamResponse(items=[m.GenerateStreamItem(text="a", score=-1.5)])
     assert Transcript().extend(reply) == (Generated("a", -1.5),)
+
+
+@pytest.mark.parametrize("value", [LARGEST, -LARGEST, 0, 1e-50, True])
+def test_numbers_that_32_bits_carry(value: float) -> None:
+    message = extra_inputs({"a": value, "b": [value]})
+    assert math.isfinite(message.items["a"])
+    assert list(message.tensors["b"].values) == [message.items["a"]]
+
+
+@pytest.mark.parametrize("value", [math.nextafter(LARGEST, math.inf), 10**400, -math.inf, math.nan])
+def test_numbers_that_they_do_not(value: float) -> None:
+    for values in ({"a": value}, {"a": [0.0, value]}):
+        with pytest.raises(InputError) as caught:
+            extra_inputs(values)
+        assert str(caught.value) == (f"extra input a is {value}; SAX carries finite 32-bit numbers")
+
+
+@pytest.mark.parametrize("replicas", [-1, 2**31])
+def test_replicas_that_no_message_carries(replicas: int) -> None:
+    with pytest.raises(InputError, match=f"replicas is {replicas}"):
+        Model("/sax/test/m", "a.B", "/x", replicas).message()
 
 
 @pytest.mark.parametrize("prefix_len", [1, -1])
