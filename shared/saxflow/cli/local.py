@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from saxflow.cli.console import json_option, print_json
+from saxflow.stack.daemon import DEFAULT_DATA_DIR
 
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".saxflow"),
+    default=DEFAULT_DATA_DIR,
     show_default=True,
     help="Where the cloud keeps what it stores.",
 )
@@ -42,7 +43,7 @@ def up(data_dir: Path, foreground: bool, as_json: bool) -> None:
         print_json({"data_dir": str(data_dir), "pid": running.pid, "environ": running.environ})
         return
     click.echo(f"the embedded cloud is up (pid {running.pid}, data in {data_dir})")
-    click.echo(f'point your clients at it:  eval "$(saxflow local env --data-dir {data_dir})"')
+    click.echo(f"point your clients at it:  {daemon.evaluate(data_dir)}")
 
 
 @local.command()
@@ -78,7 +79,7 @@ def status(data_dir: Path, as_json: bool) -> None:
         )
         return
     if running is None:
-        click.echo(f"nothing runs in {data_dir}; start it with: saxflow local up")
+        click.echo(f"nothing runs in {data_dir}; start it with: {daemon.command('up', data_dir)}")
         return
     click.echo(f"running, pid {running.pid}")
     for name, value in running.environ.items():

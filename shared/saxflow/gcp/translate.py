@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from saxflow.errors import CloudError, ConfigurationError
 
+_REQUEST_LINE = re.compile(r"^[A-Z]+ https?://\S+: ")
+"""What the storage client puts before the service's own words; our action says it already."""
 RETRYABLE_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -34,7 +37,7 @@ def translated(service: str, action: str) -> Generator[None]:
     except core.GoogleAPICallError as error:
         code = int(error.code) if error.code is not None else None
         raise CloudError(
-            f"{action}: {error.message}",
+            f"{action}: {_REQUEST_LINE.sub('', error.message).rstrip('.')}",
             service=service,
             code=code,
             retryable=code is None or code in RETRYABLE_CODES,

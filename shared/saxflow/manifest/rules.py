@@ -43,7 +43,10 @@ class View:
 def name_is_stem(view: View) -> Iterator[Finding]:
     """The object's name decides which head an event belongs to."""
     name, stem = view.text("name"), names.stem_of(view.source_name)
-    if not names.is_deployment_name(stem):
+    if not names.is_manifest(view.source_name):
+        suffixes = ", ".join(names.MANIFEST_SUFFIXES)
+        yield "", f"the file is {view.source_name!r}, which would be left alone; name it {suffixes}"
+    elif not names.is_deployment_name(stem):
         yield (
             "name",
             f"the file is {view.source_name!r}, whose stem is no legal name; {names.NAME_RULE}",

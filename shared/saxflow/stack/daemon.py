@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from saxflow.errors import BusyError, ConfigurationError, DeadlineError, NotFoundError, SaxflowError
 
+DEFAULT_DATA_DIR = Path(".saxflow")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
@@ -34,6 +36,17 @@ class Running:
 
     pid: int
     environ: dict[str, str]
+
+
+def command(verb: str, data_dir: Path) -> str:
+    """Return `saxflow local VERB` as a person would type it for a data directory."""
+    where = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(data_dir))}"
+    return f"saxflow local {verb}{where}"
+
+
+def evaluate(data_dir: Path) -> str:
+    """Return what points the clients of a shell at the cloud of a data directory."""
+    return f'eval "$({command("env", data_dir)})"'
 
 
 def find(data_dir: Path) -> Running | None:
@@ -67,7 +80,7 @@ def require(data_dir: Path) -> Running:
     running = find(data_dir)
     if running is None:
         raise NotFoundError(
-            f"no embedded cloud runs in {data_dir}; start it with: saxflow local up"
+            f"no embedded cloud runs in {data_dir}; start it with: {command('up', data_dir)}"
         )
     return running
 
@@ -83,17 +96,18 @@ def start(data_dir: Path) -> Running:
     running = find(data_dir)
     if running:
         raise BusyError(
-            f"pid {running.pid} serves {data_dir} already; stop it with: saxflow local down"
+            f"pid {running.pid} serves {data_dir} already; use it with:"
+            f" {evaluate(data_dir)}, or stop it with: {command('down', data_dir)}"
         )
     data_dir.mkdir(parents=True, exist_ok=True)
     # A stale file would have every look below try the lock that the child is about to take.
     with suppress(BusyError), exclusive(data_dir):
         (data_dir / "local.json").unlink(missing_ok=True)
     log_path = data_dir / "local.log"
-    command = [sys.executable, "-m", "saxflow.cli", "local", "up", "--foreground"]
+    foreground = [sys.executable, "-m", "saxflow.cli", "local", "up", "--foreground"]
     with log_path.open("wb") as log:
         child = subprocess.Popen(
-            [*command, "--data-dir", str(data_dir.resolve())],
+            [*foreground, "--data-dir", str(data_dir.resolve())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

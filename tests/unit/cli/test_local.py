@@ -33,7 +33,8 @@ def test_nothing_runs(
     where = ("--data-dir", str(served if stale else tmp_path / "none"))
     code, out = local(capsys, "status", *where, "--json")
     assert (code, json.loads(out)["running"], json.loads(out)["pid"]) == (0, False, None)
-    assert "start it with: saxflow local up" in local(capsys, "status", *where)[1]
+    again = f"start it with: saxflow local up {' '.join(where)}\n"
+    assert local(capsys, "status", *where)[1].endswith(again)
     code, out = local(capsys, "down", *where, "--json")
     assert (code, json.loads(out)["stopped_pid"]) == (0, None)
     assert "nothing runs" in local(capsys, "down", *where)[1]
@@ -56,4 +57,14 @@ def test_what_runs_is_told_for_people_scripts_and_shells(
         assert "running, pid 1" in local(capsys, "status", *where)[1]
         code, out = local(capsys, "up", *where, "--json")
         assert code == 1
-        assert "pid 1 serves" in json.loads(out)["error"]
+        assert json.loads(out)["error"] == (
+            f'pid 1 serves {served} already; use it with: eval "$(saxflow local env --data-dir'
+            f' {served})", or stop it with: saxflow local down --data-dir {served}'
+        )
+
+
+def test_the_usual_directory_needs_no_mention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local(capsys, "status")[1].endswith("start it with: saxflow local up\n")

@@ -91,3 +91,10 @@ def test_a_damaged_download_is_worth_repeating(objects: Objects, faults: Faults)
     assert caught.value.retryable
     faults.clear()
     assert objects.read(place).generation == generation
+
+
+def test_the_request_line_of_the_client_is_left_out() -> None:
+    url = "https://storage.googleapis.com/storage/v1/b/x/o?prettyPrint=false"
+    found = raised(core.NotFound(f"GET {url}: The specified bucket does not exist."))
+    assert str(found) == "create Job j: The specified bucket does not exist"
+    assert str(raised(core.NotFound("Job j: gone"))) == "create Job j: Job j: gone"

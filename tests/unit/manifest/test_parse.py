@@ -157,6 +157,11 @@ def test_a_stem_that_is_no_name() -> None:
     assert "whose stem is no legal name" in found
 
 
+def test_a_file_that_nobody_would_take_for_a_manifest() -> None:
+    (found,) = problems(SMALLEST, "tiny.txt")
+    assert found.endswith("'tiny.txt', which would be left alone; name it .yaml, .yml, .json")
+
+
 def test_yaml_words_are_names_too() -> None:
     assert read(SMALLEST.replace("tiny\nw", "no\nw"), "no.yaml").name == "no"
 
