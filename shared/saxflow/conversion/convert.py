@@ -210,7 +210,14 @@ def _claim(work: Conversion) -> None:
     try:
         work.target.create(CLAIM, [text], crc32c(text))
     except IntegrityError:
-        _require_same(work, str(json.loads(work.target.read(CLAIM))["fingerprint"]))
+        _require_same(work, _claimed(work.target))
+
+
+def _claimed(target: Directory) -> str:
+    try:
+        return str(json.loads(target.read(CLAIM))["fingerprint"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"{target.uri}/{CLAIM} is damaged; give --overwrite") from error
 
 
 def _require_same(work: Conversion, found: str) -> None:

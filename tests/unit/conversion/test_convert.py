@@ -1,15 +1,18 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from saxflow.checkpoint.cloud_directory import CloudDirectory
 from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
-from saxflow.conversion.convert import Conversion, Outcome, convert
+from saxflow.conversion.convert import Conversion, Outcome, convert, is_reusable
 from saxflow.conversion.report import Spec, read_report
 from saxflow.conversion.task import Share
+from saxflow.errors import InputError, IntegrityError
 
 GOLDEN = Path(__file__).parents[2] / "data/golden/tiny_mha_2shards"
 
@@ -136,3 +139,56 @@ def test_a_source_in_cloud_storage(tmp_path, kit, tiny, storage):
             bucket.overwrite(path.name, path.read_bytes())
     run("gs://models/weights", tmp_path / "dst", Spec(mesh=2))
     kit.assert_holds(tmp_path / "dst/checkpoint_00000000", kit.model(kit.GQA))
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"{}", b'"x"', b"[" * 200_000])
+def test_a_claim_that_nobody_can_read(tiny, storage, text):
+    with CloudDirectory("gs://models/dst") as target:
+        target.overwrite("claim.json", text)
+    with pytest.raises(IntegrityError) as caught:
+        run(tiny, "gs://models/dst")
+    assert str(caught.value) == "gs://models/dst/claim.json is damaged; give --overwrite"
+    assert run(tiny, "gs://models/dst", overwrite=True).complete
+
+
+def test_a_claim_of_another_conversion_is_told_with_both_fingerprints(tiny, storage):
+    with CloudDirectory("gs://models/dst") as target:
+        target.overwrite("claim.json", b'{"fingerprint": "0123456789ab"}')
+    with pytest.raises(InputError) as caught:
+        run(tiny, "gs://models/dst")
+    assert str(caught.value).startswith(
+        "gs://models/dst holds a conversion with fingerprint 0123456789ab, this one has "
+    )
+    assert str(caught.value).endswith("; choose another directory or give --overwrite")
+
+
+def test_only_a_committed_checkpoint_is_reusable(tmp_path, tiny):
+    with open_directory(str(tiny)) as files, open_directory(str(tmp_path / "dst")) as target:
+        work = Conversion(files, read_source(files), target, Spec())
+        assert not is_reusable(work)
+        convert(work)
+        assert is_reusable(work)
+        assert not is_reusable(replace(work, overwrite=True))
+        with pytest.raises(InputError, match="choose another directory or give --overwrite"):
+            is_reusable(replace(work, spec=Spec(mesh=2)))
+        (tmp_path / "dst/checkpoint_00000000/commit_success.txt").unlink()
+        assert not is_reusable(work)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b"short"), "has another size"),
+    ],
+)
+def test_a_committed_checkpoint_that_lost_something_is_not_reused(tmp_path, tiny, change, state):
+    run(tiny, tmp_path)
+    name = "checkpoint_00000000/state/mdl_vars.params.lm.final_ln.scale/0"
+    change(tmp_path / name)
+    with pytest.raises(IntegrityError) as caught:
+        run(tiny, tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} is committed, but {name} {state}; convert again with --overwrite"
+    )
+    assert run(tiny, tmp_path, overwrite=True).complete
