@@ -1,19 +1,16 @@
-"""A whole installation small enough for a test: storage with heads, a SAX cell that tells stories
-from our method table, and the real HTTP server in front."""
+"""A whole installation small enough for a test: storage with heads, a SAX cell that tells stories,
+and the real HTTP server in front."""
 
 from __future__ import annotations
 
 import json
-import random
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent import futures
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx
 import openai
 import pytest
@@ -25,101 +22,10 @@ from saxflow.head import Attempt, Head, Source
 from saxflow.local.storage.server import StorageServer
 from saxflow.pipeline.services import Services
 from saxflow.sax import messages as m
-from saxflow.sax import methods
-from saxflow.sax.handlers import generic_handlers
 from saxflow.serving.app import application
 from saxflow.settings import ServingSettings, load_serving_settings, load_settings
 
-WORDS = ("été ", "日本語", "😀", "naïve ", "plain ", "\n", "Ω≈ç", "👩‍👩‍👧 ", '"quoted" ', "data: ")
-
-
-def story(prompt: str, length: int) -> list[str]:
-    """Return what the storyteller says: pieces that depend on the prompt alone."""
-    source = random.Random(prompt)
-    return [f"{source.choice(WORDS)}{source.randrange(1000)} " for _ in range(length)]
-
-
-@dataclass
-class Storyteller:
-    """A cell in one gRPC server: admin's WatchLoc and the language model service.
-
-    Args:
-        refusals: statuses to answer, call by call, before stories are told.
-        breaks_after: pieces after which a stream breaks off with INTERNAL.
-        gate: stories go on after `holds_after` pieces only while it is set.
-        asked: every request to the model.
-    """
-
-    models: set[str] = field(default_factory=lambda: {"/sax/test/story"})
-    refusals: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
-    breaks_after: int | None = None
-    holds_after: int = 0
-    gate: threading.Event = field(default_factory=threading.Event)
-    left: threading.Event = field(default_factory=threading.Event)
-    asked: list[m.GenerateRequest] = field(default_factory=list)
-    address: str = ""
-
-    def start(self, address: str = "127.0.0.1:0") -> Callable[[], None]:
-        """Serve; return what stops it."""
-        self.gate.set()
-        server = grpc.server(futures.ThreadPoolExecutor(160), options=(("grpc.so_reuseport", 0),))
-        server.add_generic_rpc_handlers(
-            generic_handlers(
-                {
-                    methods.WATCH_LOC: self.watch_loc,
-                    methods.GENERATE: self.generate,
-                    methods.GENERATE_STREAM: self.generate_stream,
-                }
-            )
-        )
-        port = server.add_insecure_port(address)
-        self.address = f"127.0.0.1:{port}"
-        server.start()
-        return lambda: self.gate.set() or (server.stop(0).wait() and None)
-
-    def watch_loc(self, request: m.WatchLocRequest, context: Any) -> m.WatchLocResponse:
-        if request.model_id not in self.models:
-            context.abort(grpc.StatusCode.UNKNOWN, _not_found(request.model_id))
-        if request.seqno:
-            gone = threading.Event()
-            if context.add_callback(gone.set):
-                gone.wait()
-        change = m.WatchResult.Mutation(addition=self.address)
-        return m.WatchLocResponse(
-            admin_server_id="a", result=m.WatchResult(next_seqno=1, changelog=[change])
-        )
-
-    def generate(self, request: m.GenerateRequest, context: Any) -> m.GenerateResponse:
-        text = "".join(self._pieces(request, context))
-        return m.GenerateResponse(texts=[m.DecodedText(text=text, score=-1.25)])
-
-    def generate_stream(
-        self, request: m.GenerateRequest, context: Any
-    ) -> Iterator[m.GenerateStreamResponse]:
-        context.add_callback(self.left.set)
-        length = 0
-        for count, piece in enumerate(self._pieces(request, context)):
-            if count == self.breaks_after:
-                context.abort(grpc.StatusCode.INTERNAL, "the server fell over")
-            item = m.GenerateStreamItem(text=piece, prefix_len=length, scores=[-1.25])
-            length += len(piece)
-            yield m.GenerateStreamResponse(items=[item])
-
-    def _pieces(self, request: m.GenerateRequest, context: Any) -> Iterator[str]:
-        self.asked.append(request)
-        if self.refusals:
-            context.abort(*self.refusals.pop(0))
-        steps = int(request.extra_inputs.items.get("per_example_max_decode_steps", 10))
-        for count, piece in enumerate(story(request.text, steps)):
-            if count >= self.holds_after:
-                self.gate.wait()
-            if not context.is_active():
-                return
-            yield piece
-
-
-def _not_found(model: str) -> str:
-    return f"model {model} not found: rpc error: code = NotFound desc = NotFound"
+from ...storyteller import Storyteller, story
 
 
 @dataclass

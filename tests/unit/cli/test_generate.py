@@ -23,11 +23,6 @@ from saxflow.sax import messages as m
 from saxflow.sax import methods
 from saxflow.sax.handlers import generic_handlers
 
-SERVABLE = {
-    "class": "Llama", "layers": 2, "heads": 4, "kv_heads": 4, "head_dim": 16, "model_dim": 64,
-    "hidden_dim": 192, "vocab": 320, "input_len": 16, "max_new_tokens": 50,
-}  # fmt: skip
-BUCKETS = ("manifests", "control", "models", "cells")
 Answer = tuple[int, str, str]
 
 
@@ -104,8 +99,12 @@ def here(
 
 
 @pytest.fixture
-def deploy(here: Objects, golden: Path, tmp_path: Path) -> Callable[..., None]:
+def deploy(
+    here: Objects, golden: Path, golden_servable: dict[str, Any], tmp_path: Path
+) -> Callable[..., None]:
     """Write a deployment's head: serving from an address, on its way, or deleted."""
+    tokenizer = {"tokenizer": (golden / "tiny320.model").as_uri()}
+    lengths = {"input_len": 16, "max_new_tokens": 50}
 
     def write(name: str, address: str | None, *, wanted: bool = True, **servable: Any) -> None:
         root = tmp_path / name
@@ -123,7 +122,7 @@ def deploy(here: Objects, golden: Path, tmp_path: Path) -> Callable[..., None]:
             serving=serving,
             candidate=None if serving else Attempt("7", 1, phase="tpu.waiting"),
         )
-        part = {**SERVABLE, "tokenizer": (golden / "tiny320.model").as_uri(), **servable}
+        part = {"class": "Llama", **golden_servable, **lengths, **tokenizer, **servable}
         for place, data in {
             "head.json": head.encode(),
             "7/servable.json": json.dumps(part).encode(),
