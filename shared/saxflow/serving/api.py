@@ -15,7 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -236,7 +236,12 @@ class Api:
 
 def exception_handlers() -> dict[Any, Any]:
     """Return what turns exceptions into answers."""
-    return {SaxflowError: on_refusal, HTTPException: _on_http, Exception: _on_bug}
+    return {
+        SaxflowError: on_refusal,
+        HTTPException: _on_http,
+        ClientDisconnect: _on_gone,
+        Exception: _on_bug,
+    }
 
 
 async def on_refusal(request: Request, error: SaxflowError) -> Response:
@@ -255,6 +260,10 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
     message = f"{request.method} {request.url.path} is not served; {remedy}"
     failure = Failure(error.status_code, "invalid_request_error", message, code="unknown_route")
     return _refuse(failure, error.headers)
+
+
+async def _on_gone(_: Request, __: ClientDisconnect) -> Response:
+    return _json(None)
 
 
 async def _on_bug(_: Request, error: Exception) -> Response:
