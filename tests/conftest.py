@@ -1,8 +1,13 @@
-"""What several test groups share: recorded data, Meta's forward pass, a Cloud Storage, patience."""
+"""What several test groups share.
+
+The recorded data and Meta's forward pass; the least installation, a Cloud Storage and the addresses
+of admins; patience with what no service announces.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +21,7 @@ from hypothesis import settings
 from saxflow.local.clock import RealClock
 from saxflow.local.faults import Faults
 from saxflow.local.storage.server import StorageServer
+from saxflow.sax import messages as m
 
 # Other processes of the machine must not decide whether an example was quick enough; nothing is
 # written beside the sources.
@@ -85,7 +91,7 @@ def smallest_installation() -> dict[str, str]:
 
 @pytest.fixture
 def faults() -> Faults:
-    """Return the faults of `storage`, none armed."""
+    """Return faults, none armed; `storage` obeys them."""
     return Faults()
 
 
@@ -110,6 +116,28 @@ def storage(storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> S
     """
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url)
     return storage_server
+
+
+@pytest.fixture
+def announce(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that writes location.proto for an admin, and returns the sax-root."""
+    directory = tmp_path / "sax-root/sax/test"
+    directory.mkdir(parents=True)
+
+    def write(address: str) -> str:
+        location = m.Location(location=address)
+        (directory / "location.proto").write_bytes(location.SerializeToString())
+        return str(tmp_path / "sax-root")
+
+    return write
+
+
+@pytest.fixture
+def dead_address() -> Iterator[str]:
+    """Return an address where a socket is bound, but nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

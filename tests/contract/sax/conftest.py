@@ -6,13 +6,10 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-
-from saxflow.sax import messages as m
 
 
 @dataclass(frozen=True)
@@ -97,30 +94,6 @@ def start_peer() -> Generator[Callable[..., Peer]]:
 @pytest.fixture
 def peer(start_peer: Callable[..., Peer]) -> Peer:
     return start_peer()
-
-
-@pytest.fixture
-def announce(tmp_path: Path) -> Callable[[str], str]:
-    """Write location.proto and return the sax-root."""
-    directory = tmp_path / "sax-root/sax/test"
-    directory.mkdir(parents=True)
-
-    def write(address: str) -> str:
-        location = m.Location(location=address)
-        (directory / "location.proto").write_bytes(location.SerializeToString())
-        return str(tmp_path / "sax-root")
-
-    return write
-
-
-@pytest.fixture
-def dead_address() -> Generator[str]:
-    """An address where a socket is bound, but nobody accepts."""
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture

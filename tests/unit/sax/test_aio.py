@@ -90,32 +90,8 @@ def watched(*addresses: str) -> m.WatchLocResponse:
 
 
 @pytest.fixture
-def announce(tmp_path: Path) -> Callable[[str], str]:
-    """Write location.proto and return the sax-root."""
-    folder = tmp_path / "root/sax/test"
-    folder.mkdir(parents=True)
-
-    def write(address: str) -> str:
-        data = m.Location(location=address).SerializeToString()
-        (folder / "location.proto").write_bytes(data)
-        return str(tmp_path / "root")
-
-    return write
-
-
-@pytest.fixture
 def root(announce: Callable[[str], str], server: Server) -> str:
     return announce(server.address)
-
-
-@pytest.fixture
-def dead() -> Generator[str]:
-    """An address where a socket is bound, but nobody listens."""
-    import socket
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 def run(root: str, use: Callable[[AsyncCell], Awaitable[Any]]) -> Any:
@@ -255,12 +231,12 @@ def test_a_location_that_is_damaged(tmp_path: Path, content: bytes, said: str) -
         run(str(tmp_path), lambda cell: cell.list())
 
 
-def test_an_admin_that_has_gone_is_named_with_its_file(announce: Any, dead: str) -> None:
-    root = announce(dead)
+def test_an_admin_that_has_gone_is_named_with_its_file(announce: Any, dead_address: str) -> None:
+    root = announce(dead_address)
     with pytest.raises(SaxError) as caught:
         run(root, lambda cell: cell.list())
     assert str(caught.value) == (
-        f"List in /sax/test: nobody answers at {dead},"
+        f"List in /sax/test: nobody answers at {dead_address},"
         f" the address in {root}/sax/test/location.proto"
     )
     assert (caught.value.code, caught.value.retryable) == ("UNAVAILABLE", False)
@@ -450,16 +426,16 @@ def test_a_stream_is_begun_again_only_before_its_first_reply(root: str, server: 
     assert len(server.asked(methods.GENERATE_STREAM)) == 2
 
 
-def test_a_model_server_that_has_gone(root: str, server: Server, dead: str) -> None:
-    server.answers[methods.WATCH_LOC] = [watched(dead), None]
+def test_a_model_server_that_has_gone(root: str, server: Server, dead_address: str) -> None:
+    server.answers[methods.WATCH_LOC] = [watched(dead_address), None]
     with pytest.raises(SaxError) as caught:
         run(root, lambda cell: cell.model(LLAMA).generate("x", patience_seconds=0.0))
-    assert str(caught.value) == f"Generate of {LLAMA}: nobody answers at {dead}"
+    assert str(caught.value) == f"Generate of {LLAMA}: nobody answers at {dead_address}"
     assert (caught.value.code, caught.value.retryable) == ("UNAVAILABLE", True)
 
 
-def test_another_server_takes_over(root: str, server: Server, dead: str) -> None:
-    server.answers[methods.WATCH_LOC] = [watched(dead, server.address), None]
+def test_another_server_takes_over(root: str, server: Server, dead_address: str) -> None:
+    server.answers[methods.WATCH_LOC] = [watched(dead_address, server.address), None]
     server.answers[methods.GENERATE] = [m.GenerateResponse(texts=[m.DecodedText(text="a")])]
 
     async def use(cell: AsyncCell) -> None:
@@ -513,10 +489,10 @@ def test_a_model_server_is_asked_once(server: Server) -> None:
     assert len(server.asked(methods.LOAD)) == 1
 
 
-def test_a_model_server_that_is_not_there(dead: str) -> None:
+def test_a_model_server_that_is_not_there(dead_address: str) -> None:
     with pytest.raises(SaxError) as caught:
-        run("/unused", lambda cell: cell.modelet(dead).unload(LLAMA))
-    assert str(caught.value) == f"Unload: nobody answers at {dead}"
+        run("/unused", lambda cell: cell.modelet(dead_address).unload(LLAMA))
+    assert str(caught.value) == f"Unload: nobody answers at {dead_address}"
     assert caught.value.retryable
 
 

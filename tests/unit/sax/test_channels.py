@@ -334,14 +334,6 @@ def mute() -> Generator[str]:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
-@pytest.fixture
-def dead() -> Generator[str]:
-    """An address where a socket is bound, but nobody listens."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{held.getsockname()[1]}"
-
-
 def test_a_server_is_reachable(serve: Any) -> None:
     address = serve({methods.LIST: echo})
 
@@ -357,9 +349,9 @@ def test_what_is_no_address_is_not_reachable(address: str) -> None:
     assert run(lambda channels: channels.reachable(address)) is False
 
 
-def test_a_refused_connection_is_told_at_once(dead: str) -> None:
+def test_a_refused_connection_is_told_at_once(dead_address: str) -> None:
     started = time.monotonic()
-    assert run(lambda channels: channels.reachable(dead)) is False
+    assert run(lambda channels: channels.reachable(dead_address)) is False
     assert time.monotonic() - started < channels_module.DIAL_SECONDS
 
 
