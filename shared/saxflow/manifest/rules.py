@@ -62,8 +62,7 @@ def files_stay_local(view: View) -> Iterator[Finding]:
         if value.startswith("file://") and not view.allow_file_sources:
             yield (
                 path,
-                f"{value!r} works with the local cloud only; copy it with"
-                " `gcloud storage cp -r` and name the gs:// URI",
+                f"{value!r} is not in Cloud Storage; copy it to a bucket and name it as gs://...",
             )
 
 

@@ -192,6 +192,14 @@ def test_status_of_one_and_of_all(
     assert capsys.readouterr().out.split()[:4] == ["tiny", "accepted", "0.00", "USD/h"]
 
 
+def test_the_documentation_lists_what_status_prints(here: Services, answer: Answer) -> None:
+    say(here, "manifest.accepted")
+    (found,) = answer("status", "tiny")[1]
+    table = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    row = table.partition("| `status NAME` | `")[2].partition("`")[0]
+    assert set(row.split()) == set(found)
+
+
 def test_status_is_a_line_each_however_long_the_reason(
     here: Services, answer: Answer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,8 +127,8 @@ def test_single_problems(more: str, said: str) -> None:
         ("{source: gs://my-models/t, sha256: {a/b: x}}", "weights.sha256.a/b"),
         ("{source: gs://my-models/t, sha256: {params.json: x}}", "64 hexadecimal digits"),
         ("{source: s3://x/y}", "gs://BUCKET/DIRECTORY"),
-        ("{source: file:///x}", "works with the local cloud only"),
-        ("{source: gs://my-models/t, tokenizer: file:///x}", "works with the local cloud only"),
+        ("{source: file:///x}", "is not in Cloud Storage; copy it"),
+        ("{source: gs://my-models/t, tokenizer: file:///x}", "is not in Cloud Storage; copy it"),
     ],
 )
 def test_problems_of_weights(weights: str, said: str) -> None:
