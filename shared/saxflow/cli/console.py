@@ -81,8 +81,15 @@ def row(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on one line of stdout; escaped where a text in it is no UTF-8."""
-    text = json.dumps(value, ensure_ascii=False)
+    """Print one JSON value on one line of stdout.
+
+    It is escaped where a text in it is no UTF-8; numbers that JSON does not have become null.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        value = json.loads(json.dumps(value), parse_constant=lambda _: None)
+        text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:  # a path or an argument with bytes of another encoding

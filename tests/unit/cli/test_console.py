@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -57,6 +58,11 @@ def test_json_is_printed_as_it_is_read_and_half_a_character_escaped(
     print_json({"text": "été 😀"})
     print_json({"path": "/tmp/\udcff é"})
     assert capsys.readouterr().out == ('{"text": "été 😀"}\n{"path": "/tmp/\\udcff \\u00e9"}\n')
+
+
+def test_json_has_no_infinities(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"scores": [-math.inf, math.nan, -1.5], "text": "é NaN Infinity"})
+    assert capsys.readouterr().out == ('{"scores": [null, null, -1.5], "text": "é NaN Infinity"}\n')
 
 
 @pytest.mark.parametrize("kind", list(below(SaxflowError)), ids=lambda kind: kind.__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Generator
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -376,6 +377,12 @@ def test_score(sax: Any, as_json: Any, cell: Cell) -> None:
     request = cell.asked[methods.SCORE][1]
     assert (request.prefix, list(request.suffix)) == ("a", ["b", "c"])
     assert dict(request.extra_inputs.items) == {"x": 1.0}
+
+
+def test_a_suffix_that_cannot_follow(sax: Any, as_json: Any, cell: Cell) -> None:
+    cell.replies[methods.SCORE] = m.ScoreResponse(logp=[-math.inf])
+    assert sax("score", LLAMA, "a", "b")[1] == "SCORE  SUFFIX\n-inf   b\n"
+    assert as_json("score", LLAMA, "a", "b") == [{"model": LLAMA, "scores": [None]}]
 
 
 @pytest.mark.parametrize(
