@@ -11,6 +11,7 @@ from typing import Any, cast
 from google.api_core import exceptions
 
 from saxflow.local.http import Response, json_response
+from saxflow.local.paging import page
 from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit
 from saxflow.local.storage.media import Call, media_headers, send_media
 from saxflow.local.storage.multipart import MultipartUpload
@@ -65,8 +66,11 @@ class JsonApi:
         """buckets.list"""
         project = call.first("project") or self._project
         records = self._store.buckets(project, call.first("prefix") or "")
-        items = [record.resource(call.root) for record in records]
-        return json_response(200, {"kind": "storage#buckets", "items": items})
+        limit = page_limit(parse_int64(call.first, "maxResults"), "maxResults")
+        shown, token = page(records, limit, call.first("pageToken") or "")
+        items = [record.resource(call.root) for record in shown]
+        answer: dict[str, Any] = {"kind": "storage#buckets", "items": items}
+        return json_response(200, answer | ({"nextPageToken": token} if token else {}))
 
     def get_bucket(self, call: Call) -> Response:
         """buckets.get"""
@@ -121,14 +125,14 @@ class JsonApi:
             page_token=call.first("pageToken") or "",
             limit=limit or PAGE_LIMIT,
         )
-        records, page = self._store.list(call.names[0], query)
+        records, found = self._store.list(call.names[0], query)
         answer: dict[str, Any] = {"kind": "storage#objects"}
         if records:
             answer["items"] = [record.resource(call.root) for record in records]
-        if page.prefixes:
-            answer["prefixes"] = page.prefixes
-        if page.next_token:
-            answer["nextPageToken"] = page.next_token
+        if found.prefixes:
+            answer["prefixes"] = found.prefixes
+        if found.next_token:
+            answer["nextPageToken"] = found.next_token
         return json_response(200, answer)
 
     def get_object(self, call: Call) -> Response:

@@ -101,10 +101,18 @@ class StorageServer:
         for route in self._routes:
             match = route.pattern.fullmatch(request.path)
             if match and request.method in route.verbs:
-                return self._run(route, request, tuple(map(unquote, match.groups())))
+                return self._named(route, request, match.groups())
         return _error(
             exceptions.NotFound(f"{request.method} {request.path}: no such operation"), xml=False
         )
+
+    def _named(self, route: Route, request: Request, groups: tuple[str, ...]) -> Response:
+        try:
+            names = tuple(unquote(group, errors="strict") for group in groups)
+        except UnicodeDecodeError as error:
+            words = f"{request.method} {request.path}: the name is not UTF-8: {error}"
+            return _error(exceptions.InvalidArgument(words), xml=route.xml)
+        return self._run(route, request, names)
 
     def _run(self, route: Route, request: Request, names: tuple[str, ...]) -> Response:
         operation, fault_name = route.operation, route.fault

@@ -144,7 +144,7 @@ class XmlApi:
 
     def _copy(self, call: Call) -> Response:
         header = call.request.headers.get
-        source = unquote(call.header("x-goog-copy-source")).lstrip("/")
+        source = _copy_source(call.header("x-goog-copy-source"))
         source_bucket, _, source_name = source.partition("/")
         record = self._store.get(
             source_bucket, source_name,
@@ -173,6 +173,13 @@ def _check_etag(call: Call, record: ObjectRecord) -> None:
         raise exceptions.PreconditionFailed(f"If-Match {wanted} does not hold")
     if unwanted and (unwanted == "*" or record.etag in _etags(unwanted)):
         raise exceptions.from_http_status(304, f"If-None-Match {unwanted} holds")
+
+
+def _copy_source(header: str) -> str:
+    try:
+        return unquote(header, errors="strict").lstrip("/")
+    except UnicodeDecodeError as error:
+        raise exceptions.InvalidArgument(f"x-goog-copy-source is not UTF-8: {error}") from error
 
 
 def _etags(header: str) -> set[str]:

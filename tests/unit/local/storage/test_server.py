@@ -55,6 +55,18 @@ def test_names_in_paths_are_decoded_once(peer: Any) -> None:
     assert peer.ask("GET", "/download/storage/v1/b/buck/o/a%2Fb").body == b"data"
 
 
+@pytest.mark.parametrize("name", ["%ff", "%C3", "a%80b"])
+def test_names_that_are_no_utf8(peer: Any, name: str) -> None:
+    for method, path in (
+        ("GET", f"/storage/v1/b/buck/o/{name}"),
+        ("DELETE", f"/storage/v1/b/buck/o/{name}"),
+        ("PATCH", f"/storage/v1/b/{name}"),
+    ):
+        answer = peer.ask(method, path)
+        assert answer.status == 400
+        assert answer.error["message"].startswith(f"{method} {path}: the name is not UTF-8")
+
+
 def test_a_bucket_called_like_a_route_is_reached_by_the_json_api(peer: Any) -> None:
     peer.ask("POST", "/storage/v1/b", {"name": "storage"})
     assert peer.ask("GET", "/storage/v1/b/storage/o").status == 200

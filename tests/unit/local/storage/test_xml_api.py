@@ -78,6 +78,14 @@ def test_illegal_object_names(peer: Any, name: str) -> None:
     assert peer.files() == 1
 
 
+def test_names_that_are_no_utf8(peer: Any) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        words = refusal(peer.ask(method, "/buck/%ff", b"x"), 400, "InvalidArgument")
+        assert "not UTF-8" in words
+    assert peer.ask("HEAD", "/buck/%ff").status == 400
+    assert peer.files() == 0
+
+
 def test_unusual_names(peer: Any) -> None:
     for name in ("été/日本語/😀", "a b+c%41?&<>\"'", "double//slash/"):
         path = f"/buck/{quote(name)}"
@@ -198,7 +206,7 @@ def test_copies(peer: Any) -> None:
         ({"x-goog-copy-source": "none/o"}, 404, "NoSuchBucket"),
         ({"x-goog-copy-source": "buck/none"}, 404, "NoSuchKey"),
         ({"x-goog-copy-source": "buck"}, 404, "NoSuchKey"),
-        ({"x-goog-copy-source": "%ff"}, 404, "NoSuchBucket"),
+        ({"x-goog-copy-source": "buck/%ff"}, 400, "InvalidArgument"),
         ({"x-goog-copy-source-generation": "1"}, 404, "NoSuchKey"),
         ({"x-goog-copy-source-generation": "x"}, 400, "InvalidArgument"),
         ({"x-goog-copy-source-if-generation-match": "1"}, 412, "PreconditionFailed"),

@@ -57,6 +57,27 @@ def test_buckets_are_listed_by_project_and_prefix(peer: Any) -> None:
     assert peer.ask("GET", "/storage/v1/b?project=nobody").json["items"] == []
 
 
+def test_pages_of_buckets(peer: Any) -> None:
+    for name in ("one", "two"):
+        peer.ask("POST", "/storage/v1/b", {"name": name})
+    seen: list[str] = []
+    token = ""
+    for _ in range(3):
+        page = peer.ask("GET", f"/storage/v1/b?maxResults=1&pageToken={token}").json
+        seen += [each["name"] for each in page["items"]]
+        token = page.get("nextPageToken", "")
+    assert (seen, token) == (["buck", "one", "two"], "")
+    for query in ("maxResults=-1", "maxResults=x", "pageToken=x", f"pageToken={'9' * 5000}"):
+        assert peer.ask("GET", f"/storage/v1/b?{query}").status == 400
+
+
+def test_an_update_of_a_bucket_replaces_what_was_set(peer: Any) -> None:
+    peer.ask("PATCH", BUCKET, {"labels": {"a": "1"}, "lifecycle": {"rule": []}})
+    updated = peer.ask("PUT", BUCKET, {"labels": {"b": "2"}, "metageneration": "99"}).json
+    assert (updated["labels"], "lifecycle" in updated) == ({"b": "2"}, False)
+    assert (updated["metageneration"], updated["name"]) == ("3", "buck")
+
+
 def test_patches_of_a_bucket_are_merged_and_null_removes(peer: Any) -> None:
     peer.ask("PATCH", BUCKET, {"labels": {"a": "1", "b": "2"}, "lifecycle": {"rule": []}})
     patched = peer.ask("PATCH", BUCKET, {"labels": {"a": None, "c": "3"}, "lifecycle": None}).json
