@@ -18,6 +18,7 @@ from typing import Any
 from saxflow.cell.containers import read_servable
 from saxflow.cell.supervisor import Member, Supervisor
 from saxflow.errors import (
+    BusyError,
     ConfigurationError,
     DeadlineError,
     InputError,
@@ -139,7 +140,7 @@ def serve(options: UpOptions, ready: Callable[[dict[str, object]], None]) -> Non
         Supervisor(options.members(compiled)) as supervisor,
         Cell.open(options.sax_root, str(options.cell)) as cell,
     ):
-        waiting = _Waiting(cell, supervisor, ended)
+        waiting = _Waiting(cell, supervisor, ended, sole=not options.server_only)
         waiting.until_joined(servers=0 if options.admin_only else 1)
         if options.model is not None and not ended.is_set():
             _publish(cell, options)
@@ -151,9 +152,16 @@ def serve(options: UpOptions, ready: Callable[[dict[str, object]], None]) -> Non
 
 @dataclass(frozen=True)
 class _Waiting:
+    """Waits for a stage of the cell.
+
+    Args:
+        sole: the admin is ours too, and no other server is about to join it.
+    """
+
     cell: Cell
     supervisor: Supervisor
     ended: threading.Event
+    sole: bool
 
     def until_joined(self, servers: int) -> None:
         """Wait until the admin answers and counts enough servers."""
@@ -178,9 +186,22 @@ class _Waiting:
         except SaxflowError:
             return -1
 
+    def _check_that_one_is_left(self, model_id: str) -> None:
+        """Refuse to wait for ever when the admin's state gave every server to other models."""
+        others = [held for held in self.cell.list() if held.model.model_id != model_id]
+        servers = sum(stat.replicas for stat in self.cell.stats())
+        if 0 < servers <= sum(len(held.addresses) for held in others):
+            taken = ", ".join(held.model.model_id for held in others if held.addresses)
+            raise BusyError(
+                f"no server is left for {model_id}: {taken}, published before, took all {servers};"
+                " give --model that name, or another --sax-root, or add a server with --server-only"
+            )
+
     def _loaded(self, model_id: str) -> bool:
         try:
             (published,) = self.cell.list(model_id)
+            if not published.addresses and self.sole:
+                self._check_that_one_is_left(model_id)
             statuses = [
                 status
                 for address in published.addresses

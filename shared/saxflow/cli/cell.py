@@ -71,6 +71,8 @@ def _show(ready: dict[str, object], *, as_json: bool) -> None:
         return
     click.echo(f"cell {ready['cell']} below {ready['sax_root']} is ready")
     for key in ("admin", "servers", "model", "checkpoint"):
-        if ready[key]:
-            click.echo(f"  {key:<10} {ready[key]}")
+        value = ready[key]
+        if value:
+            text = " ".join(map(str, value)) if isinstance(value, list) else value
+            click.echo(f"  {key:<10} {text}")
     click.echo("Ctrl-C ends it")

@@ -125,6 +125,15 @@ def test_another_checkpoint_of_a_name_takes_the_place_of_the_one_before(
     assert "saxflow sax unpublish /sax/test/tiny" in other.ready["error"]
 
 
+def test_a_model_for_which_no_server_is_left_is_told(cell_up: Callable[..., Any]) -> None:
+    first = cell_up("--model=one")
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(30) == 0
+    second = cell_up("--model=two")
+    assert second.process.wait(30) == 1
+    assert "no server is left for /sax/test/two: /sax/test/one" in second.ready["error"]
+
+
 def test_a_port_in_use_is_told_before_anything_starts(cell_up: Callable[..., Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
