@@ -143,7 +143,7 @@ def _complete_locally(
 
 
 def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None]) -> Outcome:
-    if work.overwrite:
+    if work.overwrite and not _cleared_by_another_task(work):
         _clear(work.target)
     _claim(work)
     result = _run(work, work.target, on_progress)
@@ -204,13 +204,36 @@ def _report(work: Conversion, objects: Sequence[Written], result: TaskResult) ->
     )
 
 
+def _cleared_by_another_task(work: Conversion) -> bool:
+    """Return whether this very conversion has begun here and is not finished."""
+    return (
+        work.share.count > 1
+        and _is_claimed(work.target)
+        and _claimed(work.target) == work.fingerprint
+        and PREFIX + layout.MARKERS[-1] not in work.target.entries(PREFIX)
+    )
+
+
 def _claim(work: Conversion) -> None:
-    """Bind a prefix in Cloud Storage to one fingerprint before anything is written."""
+    """Bind a prefix in Cloud Storage to one fingerprint before anything is written.
+
+    Objects that were there before the claim may be of any origin, so they are no finished chunks.
+    """
+    target = work.target
+    if not _is_claimed(target) and target.entries(PREFIX) and not _is_claimed(target):
+        raise InputError(
+            f"{target.uri} holds a {layout.STEP_DIRECTORY} without {CLAIM}, so saxflow did not write"
+            " it; choose another directory or give --overwrite"
+        )
     text = json.dumps({"fingerprint": work.fingerprint}).encode()
     try:
         work.target.create(CLAIM, [text], crc32c(text))
     except IntegrityError:
         _require_same(work, _claimed(work.target))
+
+
+def _is_claimed(target: Directory) -> bool:
+    return CLAIM in target.entries(CLAIM)
 
 
 def _claimed(target: Directory) -> str:

@@ -151,6 +151,27 @@ def test_a_claim_that_nobody_can_read(tiny, storage, text):
     assert run(tiny, "gs://models/dst", overwrite=True).complete
 
 
+def test_objects_that_no_claim_covers_are_not_taken_for_finished_chunks(tiny, storage):
+    name = "checkpoint_00000000/state/mdl_vars.params.lm.final_ln.scale/0"
+    with open_directory("gs://models/dst") as target:
+        target.overwrite(name, b"x" * 128)
+    with pytest.raises(InputError, match=r"gs://models/dst holds a checkpoint_00000000 without"):
+        run(tiny, "gs://models/dst")
+    assert run(tiny, "gs://models/dst", overwrite=True).complete
+    with open_directory("gs://models/dst") as target:
+        assert target.read(name) != b"x" * 128
+
+
+def test_tasks_that_overwrite_in_cloud_storage_keep_what_the_others_have_done(tiny, storage):
+    run(tiny, "gs://models/dst", Spec("bfloat16"))
+    for _ in range(2):
+        first = run(tiny, "gs://models/dst", share=Share(1, 2), overwrite=True)
+        assert not first.complete
+        second = run(tiny, "gs://models/dst", share=Share(0, 2), overwrite=True)
+        assert second.complete
+        assert not second.reused
+
+
 def test_a_claim_of_another_conversion_is_told_with_both_fingerprints(tiny, storage):
     with CloudDirectory("gs://models/dst") as target:
         target.overwrite("claim.json", b'{"fingerprint": "0123456789ab"}')

@@ -202,6 +202,8 @@ def test_another_fingerprint_in_cloud_storage_is_refused_unless_overwritten(tiny
 
 
 def test_a_foreign_object_keeps_the_root_marker_away(tiny, storage):
+    with pytest.raises(StopConversionError):
+        run(tiny, "gs://models/dst", on_progress=stop_after(3))
     with open_directory("gs://models/dst") as directory:
         directory.overwrite("checkpoint_00000000/state/stranger/0", b"x")
     with pytest.raises(IntegrityError, match="stranger/0 does not belong"):
@@ -224,6 +226,8 @@ def test_a_foreign_file_in_the_partial_directory_is_never_published(tmp_path, ti
 
 def test_a_chunk_with_other_content_is_never_replaced(tiny, storage):
     name = "checkpoint_00000000/state/mdl_vars.params.lm.embedding_lookup.emb_var/0.0"
+    with pytest.raises(StopConversionError):
+        run(tiny, "gs://models/dst", on_progress=stop_after(1))
     with open_directory("gs://models/dst") as directory:
         directory.overwrite(name, b"not a chunk")
     with pytest.raises(IntegrityError, match=r"emb_var/0\.0 exists with other content"):
