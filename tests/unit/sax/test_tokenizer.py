@@ -49,5 +49,7 @@ def test_tokenizers_are_found_by_uri(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a sentencepiece model"):
         load_tokenizer(str(broken), 320)
     broken.write_bytes(b"")
-    with pytest.raises(InputError, match=r"broken\.model is empty; it must be a sentencepiece model"):
+    with pytest.raises(
+        InputError, match=r"broken\.model is empty; it must be a sentencepiece model"
+    ):
         load_tokenizer(str(broken), 320)

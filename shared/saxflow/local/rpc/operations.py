@@ -45,8 +45,7 @@ class Operations:
     def finish(self, name: str, response: Any = None) -> operations_pb2.Operation:
         """End an operation with its response; None is Empty."""
         with self._lock:
-            operation = self._operations[name]
-            operation.done = True
+            operation = self._ending(name)
             answer = empty_pb2.Empty() if response is None else response
             operation.response.CopyFrom(packed(answer))
             self._lock.notify_all()
@@ -55,8 +54,7 @@ class Operations:
     def fail(self, name: str, error: BaseException) -> operations_pb2.Operation:
         """End an operation with an error."""
         with self._lock:
-            operation = self._operations[name]
-            operation.done = True
+            operation = self._ending(name)
             operation.error.CopyFrom(status_message(as_api_error(error)))
             self._lock.notify_all()
             return _copy(operation)
@@ -118,7 +116,14 @@ class Operations:
         """
         with self._lock:
             del self._operations[self._known(request.name).name]
+            self._lock.notify_all()
         return empty_pb2.Empty()
+
+    def _ending(self, name: str) -> operations_pb2.Operation:
+        """Return an operation as done; one that was deleted ends without anybody to see it."""
+        operation = self._operations.get(name) or operations_pb2.Operation(name=name)
+        operation.done = True
+        return operation
 
     def _known(self, name: str) -> operations_pb2.Operation:
         operation = self._operations.get(name)

@@ -57,6 +57,28 @@ def test_cancel_delete_and_absence() -> None:
         get(operations, name)
 
 
+def test_what_is_deleted_under_way_may_still_end() -> None:
+    operations = Operations()
+    for end in (operations.finish, lambda name: operations.fail(name, exceptions.Aborted("no"))):
+        name = operations.begin(PARENT).name
+        operations.delete_operation(operations_pb2.DeleteOperationRequest(name=name))
+        assert end(name).done
+        with pytest.raises(exceptions.NotFound, match=name):
+            get(operations, name)
+
+
+@pytest.mark.timeout(20)
+def test_who_waits_for_what_is_deleted_is_told() -> None:
+    operations = Operations()
+    name = operations.begin(PARENT).name
+    delete = operations_pb2.DeleteOperationRequest(name=name)
+    threading.Timer(0.02, operations.delete_operation, [delete]).start()
+    request = operations_pb2.WaitOperationRequest(name=name)
+    request.timeout.FromSeconds(3600)
+    with pytest.raises(exceptions.NotFound, match=name):
+        operations.wait_operation(request)
+
+
 def test_plain_and_packed_take_both_kinds() -> None:
     assert plain(tpu_v2.Node(name="n")).name == "n"
     assert plain(empty_pb2.Empty()) == empty_pb2.Empty()
