@@ -16,6 +16,7 @@ from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Directory
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
+from saxflow.conversion.claimed import CLAIM, Claimed, claim_text
 from saxflow.conversion.digests import check_unchanged
 from saxflow.conversion.partial import Partial, sweep
 from saxflow.conversion.report import REPORT, Spec, compose, read_report
@@ -31,7 +32,6 @@ from saxflow.conversion.task import (
 from saxflow.conversion.written import Written
 from saxflow.errors import InputError, IntegrityError
 
-CLAIM = "claim.json"
 PREFIX = f"{layout.STEP_DIRECTORY}/"
 
 
@@ -146,14 +146,15 @@ def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None])
     if work.overwrite and not _cleared_by_another_task(work):
         _clear(work.target)
     _claim(work)
-    result = _run(work, work.target, on_progress)
-    objects = _all_objects(work, work.target, result)
+    target = Claimed(work.target, work.fingerprint)
+    result = _run(work, target, on_progress)
+    objects = _all_objects(work, target, result)
     if objects is None:
         return Outcome(_checkpoint(work), complete=False, reused=False, result=result)
-    _require_accounted(work, work.target, objects)
-    work.target.overwrite(REPORT, _report(work, objects, result))
-    for marker, text in layout.marker_texts(work.target.uri).items():
-        work.target.create(PREFIX + marker, [text], crc32c(text))
+    _require_accounted(work, target, objects)
+    target.overwrite(REPORT, _report(work, objects, result))
+    for marker, text in layout.marker_texts(target.uri).items():
+        target.create(PREFIX + marker, [text], crc32c(text))
     return Outcome(_checkpoint(work), complete=True, reused=False, result=result)
 
 
@@ -225,7 +226,7 @@ def _claim(work: Conversion) -> None:
             f"{target.uri} holds a {layout.STEP_DIRECTORY} without {CLAIM}, so saxflow did not write"
             " it; choose another directory or give --overwrite"
         )
-    text = json.dumps({"fingerprint": work.fingerprint}).encode()
+    text = claim_text(work.fingerprint)
     try:
         work.target.create(CLAIM, [text], crc32c(text))
     except IntegrityError:

@@ -224,6 +224,17 @@ def test_a_foreign_file_in_the_partial_directory_is_never_published(tmp_path, ti
     assert verify(str(tmp_path / "dst")).ok
 
 
+def test_a_stale_attempt_cannot_write_into_its_successor(tiny, storage):
+    def overtaken(progress):
+        if progress.bytes_done and not newer:
+            newer.append(run(tiny, "gs://models/dst", Spec("bfloat16", 8), overwrite=True))
+
+    newer = []
+    with pytest.raises(BusyError, match="taken over by another conversion"):
+        run(tiny, "gs://models/dst", Spec(mesh=1), on_progress=overtaken)
+    assert newer[0].complete
+
+
 def test_a_chunk_with_other_content_is_never_replaced(tiny, storage):
     name = "checkpoint_00000000/state/mdl_vars.params.lm.embedding_lookup.emb_var/0.0"
     with pytest.raises(StopConversionError):
