@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -21,7 +22,7 @@ import urllib3
 from urllib3.response import BaseHTTPResponse
 
 from saxflow.checkpoint.directory import Buffer
-from saxflow.errors import CloudError, ConfigurationError
+from saxflow.errors import CloudError, ConfigurationError, ProtocolError
 from saxflow.gcp.translate import RETRYABLE_CODES
 from saxflow.settings import load_endpoints
 
@@ -72,13 +73,22 @@ class StorageHttp:
 
         Raises:
             CloudError: the service refused, or did not answer after all attempts.
+            ProtocolError: somebody else answers in its place.
         """
 
-        def attempt() -> dict[str, Any]:
+        def attempt() -> bytes:
             response = self._request("GET", self._url(path, query), {}, None)
-            return json.loads(_checked(response, what).data)
+            return _checked(response, what).data
 
-        return self.repeated(attempt, what)
+        data = self.repeated(attempt, what)
+        value: Any = None
+        with suppress(ValueError, RecursionError):
+            value = json.loads(data)
+        if not isinstance(value, dict):
+            raise ProtocolError(
+                f"{what}: {self._root} answered what is no JSON object; is Cloud Storage there?"
+            )
+        return cast("dict[str, Any]", value)
 
     def read_into(
         self, url_path: str, query: Mapping[str, str], start: int, into: memoryview, what: str

@@ -1,12 +1,15 @@
 """Cloud Storage misbehaves in every way the emulator knows; transfers end right or say why."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 from saxflow.checkpoint import cloud_http
 from saxflow.checkpoint.cloud_directory import CloudDirectory
 from saxflow.checkpoint.cloud_http import StorageHttp
 from saxflow.checkpoint.digest import crc32c
-from saxflow.errors import CloudError, ConfigurationError, IntegrityError
+from saxflow.errors import CloudError, ConfigurationError, IntegrityError, ProtocolError
 
 DATA = bytes(range(256)) * 4096
 
@@ -98,3 +101,46 @@ def test_without_credentials_the_remedy_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
     with pytest.raises(ConfigurationError, match="gcloud auth application-default login"):
         StorageHttp()
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Answers every GET with the server's `body`."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def stranger(monkeypatch):
+    """A server that is not Cloud Storage, where Cloud Storage is looked for."""
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Sign in</html>", b"\xff", b"[]", b"null", b"[" * 200_000]
+)
+def test_a_server_that_is_not_cloud_storage(stranger, body):
+    stranger.body = body
+    with CloudDirectory("gs://models/p") as directory:
+        for attempt, what in {
+            directory.entries: "list gs://models/p",
+            lambda: directory.read("x"): "stat gs://models/p/x",
+        }.items():
+            with pytest.raises(ProtocolError) as caught:
+                attempt()
+            assert str(caught.value) == (
+                f"{what}: http://127.0.0.1:{stranger.server_port} answered what is no JSON"
+                " object; is Cloud Storage there?"
+            )
