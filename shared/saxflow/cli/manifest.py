@@ -135,8 +135,11 @@ def _compile(parsed: Manifest, settings: Settings, object_name: str) -> Plan:
 
 
 def _rendered(compiled: Plan) -> str:
+    from rich.filesize import decimal
+
     core: dict[str, Any] = compiled.core
     checkpoint, tpu = core["checkpoint"], core["tpu"]
+    tasks = checkpoint["tasks"]
     described = compiled.describe()
     lines = [
         f"{compiled.id}  (generation 0 stands for the one the upload will get)",
@@ -144,12 +147,12 @@ def _rendered(compiled: Plan) -> str:
         f" {core['model']['dtype']}",
         f"class        {compiled.decision.model_path}",
         f"checkpoint   {checkpoint['step']}",
-        f"conversion   {checkpoint['bytes'] / 1e9:.2f} GB in {checkpoint['tasks']} Tasks",
+        f"conversion   {decimal(checkpoint['bytes'])} in {tasks} Task{'' if tasks == 1 else 's'}",
         f"tpu          {tpu['accelerator_type']} in {', '.join(tpu['zones'])}",
         f"cost         {tpu['hourly_usd']:.2f} USD an hour, {_lifetime(core)}",
         "memory of the fullest chip",
         *(
-            f"  {name:<12}{size / 1e9:>8.2f} GB"
+            f"  {name:<12}{decimal(size):>10}"
             for name, size in described["hbm_bytes_per_chip"].items()
         ),
         *(f"note: {note}" for note in described["notes"]),

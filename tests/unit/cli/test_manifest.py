@@ -1,6 +1,7 @@
 """`saxflow validate`, `plan` and `schema` answer people and scripts, with documented exit codes."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ def test_plan(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
 def test_plan_for_people(capsys: pytest.CaptureFixture[str], tiny: Path) -> None:
     said = answer(capsys, "plan", str(tiny))[1]
     assert "cost         1.20 USD an hour, torn down after 8 h, at most 9.60 USD" in said
-    assert "weights         0.00 GB" in said
+    assert re.search(r"\nconversion   \d+\.\d kB in 1 Task\n", said)
+    assert re.search(r"\n  weights +\d+\.\d kB\n", said)
     assert '"acceleratorType": "v5litepod-1"' in said
     tiny.write_text(f"{SMALLEST}lifecycle: {{ttl: never}}\n")
     assert "until the manifest is deleted" in answer(capsys, "plan", str(tiny))[1]
