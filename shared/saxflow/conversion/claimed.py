@@ -1,7 +1,8 @@
 """A destination in Cloud Storage that one conversion has claimed, closed once another takes it.
 
 Nothing in Cloud Storage can be locked, so an attempt that was held up while `--overwrite` gave its
-place to a newer one would go on writing there. It therefore looks at the claim before each object.
+place to a newer one would go on writing there. It therefore looks at the claim before each object;
+at most what it was sending when it was held up still arrives, and never in the place of another.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from saxflow.checkpoint.directory import Buffer, Directory, Entry, crc32c_text
 from saxflow.errors import BusyError
 
 CLAIM = "claim.json"
+CLEARING = "being cleared"
+"""In place of a fingerprint while an old conversion is deleted, so that nobody writes or resumes."""
 
 
 def claim_text(fingerprint: str) -> bytes:

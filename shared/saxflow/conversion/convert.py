@@ -16,7 +16,7 @@ from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.directory import Directory
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
-from saxflow.conversion.claimed import CLAIM, Claimed, claim_text
+from saxflow.conversion.claimed import CLAIM, CLEARING, Claimed, claim_text
 from saxflow.conversion.digests import check_unchanged
 from saxflow.conversion.partial import Partial, sweep
 from saxflow.conversion.report import REPORT, Spec, compose, read_report
@@ -144,8 +144,9 @@ def _complete_locally(
 
 def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None]) -> Outcome:
     if work.overwrite and not _cleared_by_another_task(work):
-        _clear(work.target)
-    _claim(work)
+        _clear(work)
+    else:
+        _claim(work)
     target = Claimed(work.target, work.fingerprint)
     result = _run(work, target, on_progress)
     objects = _all_objects(work, target, result)
@@ -253,15 +254,14 @@ def _require_same(work: Conversion, found: str) -> None:
         )
 
 
-def _clear(target: Directory) -> None:
-    """Delete a conversion, the root marker first, so that nobody reads what is going."""
-    names = [name for name in target.entries() if _is_ours(name)]
-    for name in sorted(names, key=lambda name: name != PREFIX + layout.MARKERS[-1]):
+def _clear(work: Conversion) -> None:
+    """Delete a conversion and claim its place, the root marker first: nobody reads what is going."""
+    target = work.target
+    target.delete(PREFIX + layout.MARKERS[-1])
+    target.overwrite(CLAIM, claim_text(CLEARING))
+    for name in [*target.entries(PREFIX), REPORT]:
         target.delete(name)
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(PREFIX) or name in (REPORT, CLAIM)
+    target.overwrite(CLAIM, claim_text(work.fingerprint))
 
 
 def _require_accounted(work: Conversion, target: Directory, objects: Sequence[Written]) -> None:

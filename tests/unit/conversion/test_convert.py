@@ -9,6 +9,7 @@ import torch
 from saxflow.checkpoint.cloud_directory import CloudDirectory
 from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
+from saxflow.conversion.claimed import CLAIM, CLEARING, claim_text
 from saxflow.conversion.convert import Conversion, Outcome, convert, is_reusable
 from saxflow.conversion.report import Spec, read_report
 from saxflow.conversion.task import Share
@@ -170,6 +171,17 @@ def test_tasks_that_overwrite_in_cloud_storage_keep_what_the_others_have_done(ti
         second = run(tiny, "gs://models/dst", share=Share(0, 2), overwrite=True)
         assert second.complete
         assert not second.reused
+
+
+def test_a_conversion_that_was_stopped_while_it_cleared_is_not_resumed(tiny, storage):
+    run(tiny, "gs://models/dst", Spec("bfloat16"))
+    with open_directory("gs://models/dst") as target:
+        target.delete("checkpoint_00000000/commit_success.txt")
+        target.overwrite(CLAIM, claim_text(CLEARING))
+    for spec in (Spec(), Spec("bfloat16")):
+        with pytest.raises(InputError, match="give --overwrite"):
+            run(tiny, "gs://models/dst", spec)
+    assert run(tiny, "gs://models/dst", overwrite=True).complete
 
 
 def test_a_claim_of_another_conversion_is_told_with_both_fingerprints(tiny, storage):
