@@ -105,7 +105,7 @@ def read_header(files: Directory, name: str, entry: Entry) -> Header:
         raise WeightsError(f"{name} is no safetensors file: its header would have {length} bytes")
     raw = files.read(name, 8, length)
     try:
-        header = json.loads(raw)
+        header = json.loads(raw, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{name}: the safetensors header is not JSON: {error}") from error
     if not isinstance(header, dict):
@@ -118,6 +118,14 @@ def read_header(files: Directory, name: str, entry: Entry) -> Header:
         if not IGNORED.fullmatch(tensor)
     }
     return Header(name, parts, sha256(raw).hexdigest()[:32])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; the format forbids a name twice, and readers differ in which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name appears twice")
+    return found
 
 
 def _check_coverage(name: str, header: Mapping[str, Any], data_bytes: int) -> None:

@@ -104,3 +104,11 @@ def test_several_files_need_an_index(tmp_path):
 def test_an_index_that_leads_elsewhere(tmp_path, weight_map):
     with pytest.raises(WeightsError, match="weight_map must map tensors to files"):
         read_headers(LocalDirectory(tmp_path), {}, {"weight_map": weight_map})
+
+
+def test_a_tensor_that_a_header_names_twice(tmp_path):
+    entry = b'"w":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}'
+    header = b"{" + entry + b"," + entry + b"}"
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(WeightsError, match=r"x\.safetensors.*a name appears twice"):
+        read_header(LocalDirectory(tmp_path), "x.safetensors", Entry(8 + len(header) + 4))
