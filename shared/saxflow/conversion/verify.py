@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from saxflow import layout
 from saxflow.checkpoint.digest import crc32c
@@ -72,6 +73,8 @@ class _Item:
 
 def parent_of_step(uri: str) -> str:
     """Return the directory that holds the report, given it or the step directory."""
+    if uri and "://" not in uri and Path(uri).name in ("", ".."):
+        uri = str(Path(uri).resolve())  # `.` may stand for the step directory
     trimmed = uri.rstrip("/")
     head, _, last = trimmed.rpartition("/")
     if last != layout.STEP_DIRECTORY:

@@ -241,3 +241,10 @@ def test_a_damaged_record_is_named_with_the_remedy(by_tasks, text):
         verify(str(by_tasks))
     assert str(caught.value).startswith(f"{by_tasks}/tasks/1-of-2.json is damaged (")
     assert str(caught.value).endswith("); convert again")
+
+
+def test_a_checkpoint_is_verified_from_within(dst, monkeypatch):
+    monkeypatch.chdir(dst / STEP)
+    assert verify(".").ok
+    monkeypatch.chdir(dst / STEP / "state")
+    assert verify("..").ok
