@@ -369,7 +369,7 @@ def test_a_callback_reaches_the_execution(
     cloud.deploy("back", CALLBACK)
     execution = cloud.start("back")
     log = tmp_path / execution.name / "log.jsonl"
-    eventually(log.exists)
+    eventually(lambda: log.exists() and log.read_text().endswith("\n"))
     url = json.loads(log.read_text())["textPayload"]
     assert url.startswith(f"{cloud.rest.url}{MOUNT}/v1/{execution.name}/callbacks/")
     assert call("PUT", url, {}).code == 405
