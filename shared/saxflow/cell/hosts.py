@@ -81,11 +81,18 @@ def leader_address(sax_root: str, cell: CellName) -> str:
 
     Raises:
         NotFoundError: it has not done so yet.
+        ProtocolError: what it wrote, or is writing, is no announcement.
     """
     data = open_files(sax_root).read(f"sax/{cell.cell}/{LEADER_FILE}")
     if data is None:
         raise NotFoundError(f"worker 0 of {cell} has not announced itself yet")
-    return json.loads(data)["address"]
+    try:
+        address: Any = json.loads(data)["address"]
+    except (ValueError, KeyError, TypeError):
+        address = None
+    if not isinstance(address, str):
+        raise ProtocolError(f"{sax_root}/sax/{cell.cell}/{LEADER_FILE} holds {data[:40]!r}")
+    return address
 
 
 def columns(arrays: Sequence[Any]) -> list[list[float]]:

@@ -231,7 +231,7 @@ def test_only_dead_servers_end_with_patience(
 
 
 def test_addresses_are_followed(
-    llama: LanguageModel, peer: Any, wait: Any, start_peer: Any
+    llama: LanguageModel, peer: Any, wait: Any, start_peer: Any, eventually: Any
 ) -> None:
     other = start_peer(answers={GENERATE: [HELLO]})
     peer.answers[GENERATE] = [HELLO]
@@ -242,6 +242,7 @@ def test_addresses_are_followed(
     ]
     while not other.calls(GENERATE):
         llama.generate("x", deadline_seconds=30)
+    eventually(lambda: len(peer.calls(WATCH)) == 3)
     watches = [m.WatchLocRequest.FromString(data) for data in peer.calls(WATCH)]
     assert [(w.admin_server_id, w.seqno) for w in watches] == [("", 0), ("admin", 1), ("admin", 3)]
 

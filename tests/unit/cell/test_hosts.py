@@ -57,3 +57,13 @@ def test_the_leader_is_found_beside_the_admin(tmp_path: Path) -> None:
     directory.mkdir(parents=True)
     (directory / hosts.LEADER_FILE).write_text(json.dumps({"address": "127.0.0.1:5"}))
     assert hosts.leader_address(str(tmp_path), cell) == "127.0.0.1:5"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": 5}', "\xff"])
+def test_a_damaged_announcement_is_named(tmp_path: Path, text: str) -> None:
+    cell = CellName("test")
+    file = tmp_path / "sax/test" / hosts.LEADER_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(ProtocolError, match=f"{hosts.LEADER_FILE} holds"):
+        hosts.leader_address(str(tmp_path), cell)
