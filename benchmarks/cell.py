@@ -19,7 +19,6 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ import tensorstore as ts
 import torch
 
 from benchmarks.torch_llama import TorchLlama
-from saxflow import layout
 from saxflow.sax.blocking import Cell, LanguageModel
 from saxflow.sax.servable import Servable
 from saxflow.weights import Dimensions
@@ -98,14 +96,27 @@ def cell_up(
 
 def random_variables(dims: Dimensions) -> dict[str, Any]:
     """Return float16 weights as Pax names them, scaled so that activations stay in range."""
-    rng, scale = np.random.default_rng(0), 1.5 / np.sqrt(dims.model_dim)
+    rng = np.random.default_rng(0)
+    d, f, v = dims.model_dim, dims.hidden_dim, dims.vocab
+    query, pair = (d, dims.heads, dims.head_dim), (d, dims.kv_heads, dims.head_dim)
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding_lookup.emb_var": (v, d),
+        "final_ln.scale": (d,),
+        "softmax.logits_ffn.linear.w": (d, v),
+    }
+    for i in range(dims.layers):
+        layer = f"transformer.x_layers_{i}"
+        attention, ffn = f"{layer}.self_attention", f"{layer}.ff_layer"
+        shapes |= {f"{attention}.{part}.w": pair for part in ("key", "value")}
+        shapes |= {f"{attention}.{part}.w": query for part in ("query", "post")}
+        shapes |= {f"{ffn}.{part}.linear.w": (d, f) for part in ("ffn_layer1", "ffn_layer1_gate")}
+        shapes |= {f"{ffn}.ffn_layer2.linear.w": (f, d)}
+        shapes |= {f"{layer}.layer_norm.scale": (d,), f"{ffn}.layer_norm.scale": (d,)}
     return {
-        variable.name.removeprefix("mdl_vars.params.lm."): (
-            (rng.standard_normal(variable.shape, np.float32) * scale).astype(np.float16)
-            if len(variable.shape) > 1
-            else np.ones(variable.shape, np.float16)
-        )
-        for variable in layout.pax_variables(dims)
+        name: (rng.standard_normal(shape, np.float32) * (1.5 / np.sqrt(d))).astype(np.float16)
+        if len(shape) > 1
+        else np.ones(shape, np.float16)
+        for name, shape in shapes.items()
     }
 
 
@@ -132,7 +143,13 @@ def write_checkpoint(folder: Path, variables: dict[str, Any]) -> Path:
 
 def _servable(dims: Dimensions, batch: int) -> Servable:
     return Servable(
-        **asdict(dims),
+        layers=dims.layers,
+        heads=dims.heads,
+        kv_heads=dims.kv_heads,
+        head_dim=dims.head_dim,
+        model_dim=dims.model_dim,
+        hidden_dim=dims.hidden_dim,
+        vocab=dims.vocab,
         tokenizer="ids:",
         compute_dtype="float32",
         batch=batch,
