@@ -20,7 +20,6 @@ from typing import Any
 from benchmarks.processes import SAXFLOW, run
 from saxflow import bundled, events
 from saxflow.events import Event
-from saxflow.events.event import moment
 from saxflow.gcp import clients
 from saxflow.gcp.objects import Objects, Uri
 from saxflow.pipeline.services import Services
@@ -103,7 +102,7 @@ def _journey(services: Services, arrived: Arrived) -> tuple[float, list[float]]:
     latencies: dict[str, float] = {}
     while True:
         event, received = arrived.get(timeout=JOURNEY_SECONDS)
-        latencies.setdefault(event.id, (received - moment(event)).total_seconds())
+        latencies.setdefault(event.id, (received - events.moment(event.time)).total_seconds())
         if event.data["generation"] != generation:
             continue
         if event.name == "model.serving":

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -21,6 +22,9 @@ from saxflow.errors import WeightsError
 
 CONVERTER_VERSION = "1"
 """Part of every fingerprint: raise it when the bytes the converter writes change."""
+
+META_SHARD = re.compile(r"consolidated\.(\d+)\.pth")
+"""Name of one of Meta's tensor-parallel shards; the group is its number."""
 
 LONGEST = 2**31 - 1
 """No axis of an array may be longer; more is a damaged document."""
@@ -192,6 +196,27 @@ def fingerprint(files: Sequence[SourceFile], *, dtype: str, layout: Mapping[str,
         sort_keys=True,
     )
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def shards_by_number(names: Iterable[str], where: str = "") -> dict[int, str]:
+    """Return number -> name of the Meta shards among the names.
+
+    Args:
+        where: starts the message.
+
+    Raises:
+        WeightsError: two names stand for one number.
+    """
+    found: dict[int, str] = {}
+    for name in sorted(names):
+        if match := META_SHARD.fullmatch(name):
+            other = found.setdefault(int(match[1]), name)
+            if other != name:
+                raise WeightsError(
+                    f"{where}{other} and {name} both name shard {int(match[1])};"
+                    " keep the one that belongs to the model"
+                )
+    return found
 
 
 def _positive(params: Mapping[str, Any], key: str) -> int:

@@ -9,6 +9,7 @@ from saxflow.weights import (
     dimensions_of_params,
     fingerprint,
     hidden_dim_of,
+    shards_by_number,
 )
 
 LLAMA_7B = {"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-05}
@@ -147,3 +148,12 @@ def test_rope_theta_of_newer_configs() -> None:
 def test_configs_that_cannot_be_served(change: dict[str, object], said: str) -> None:
     with pytest.raises(WeightsError, match=said):
         dimensions_of_config(CONFIG | change)
+
+
+def test_shards_are_known_by_their_numbers():
+    names = ["consolidated.01.pth", "params.json", "consolidated.00.pth", "consolidated.x.pth"]
+    assert shards_by_number(names) == {0: names[2], 1: names[0]}
+    with pytest.raises(
+        WeightsError, match=r"here: consolidated.01.pth and consolidated.1.pth both"
+    ):
+        shards_by_number([*names, "consolidated.1.pth"], "here: ")

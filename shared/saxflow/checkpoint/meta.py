@@ -20,9 +20,8 @@ from saxflow.checkpoint.directory import Directory, Entry
 from saxflow.checkpoint.matrices import ELEMENT_BYTES, LAYER, Matrix, Part, role_of, tensor_shape
 from saxflow.checkpoint.pickled import TensorRef, tensors
 from saxflow.errors import WeightsError
-from saxflow.weights import Dimensions
+from saxflow.weights import Dimensions, shards_by_number
 
-SHARD = re.compile(r"consolidated\.(\d+)\.pth")
 CUTS = {
     "attention.wq.weight": 0,
     "attention.wk.weight": 0,
@@ -57,15 +56,7 @@ def shard_names(entries: Mapping[str, Entry]) -> list[str]:
     Raises:
         WeightsError: a number between them is missing or there twice; the message names the files.
     """
-    numbers: dict[int, str] = {}
-    for name in sorted(entries):
-        if found := SHARD.fullmatch(name):
-            other = numbers.setdefault(int(found[1]), name)
-            if other != name:
-                raise WeightsError(
-                    f"{other} and {name} both name shard {int(found[1])};"
-                    " keep the one that belongs to the model"
-                )
+    numbers = shards_by_number(entries)
     for number in range(max(numbers, default=-1) + 1):
         if number not in numbers:
             raise missing_shard(number, len(numbers))

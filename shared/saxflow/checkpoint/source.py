@@ -13,7 +13,13 @@ from saxflow.checkpoint.directory import Directory, Entry
 from saxflow.checkpoint.matrices import Source
 from saxflow.errors import NotFoundError, WeightsError
 from saxflow.layout import is_source_file
-from saxflow.weights import Dimensions, SourceFile, dimensions_of_config, dimensions_of_params
+from saxflow.weights import (
+    META_SHARD,
+    Dimensions,
+    SourceFile,
+    dimensions_of_config,
+    dimensions_of_params,
+)
 
 MAX_DOCUMENT_BYTES = 16 << 20
 _OTHER_FORMATS = {
@@ -41,7 +47,7 @@ def read_source(files: Directory) -> Source:
         gone = not files.uri.startswith("gs://") and not Path(files.uri).exists()
         wrong = "does not exist" if gone else "holds no files"
         raise NotFoundError(f"{files.uri} {wrong}; give the directory of the weights")
-    if any(meta.SHARD.fullmatch(name) for name in entries):
+    if any(META_SHARD.fullmatch(name) for name in entries):
         return _read_meta(files, entries)
     if any(name.endswith(".safetensors") for name in entries):
         return _read_hugging_face(files, entries)

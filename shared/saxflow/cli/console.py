@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +33,20 @@ EXIT_CODES = {
 INTERRUPTED = 130
 MIDDLE_WIDTH = 60
 """Columns from which a progress bar shows more than its numbers."""
+
+
+class Seconds(click.FloatRange):
+    """A time to wait, more than none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON on stdout, one object a line."

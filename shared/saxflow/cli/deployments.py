@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from saxflow.cli.console import json_option, print_json, row
+from saxflow.cli.console import Seconds, json_option, print_json, row
 from saxflow.cli.reach import require_storage
 from saxflow.errors import DeadlineError, InputError, NotFoundError
 
@@ -29,7 +29,7 @@ WATCH_EXIT_CODES = {
 timeout_option = click.option(
     "--timeout",
     "timeout_seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="Give up after this time.  [default: never]",
 )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 import click
 
 from saxflow.cli.console import amounts
-from saxflow.events import Event
+from saxflow.events import Event, moment
 
 _MARKS = {"failed": "✗", "rejected": "✗", "serving": "●", "deleted": "○"}
 
@@ -31,11 +30,6 @@ class Printer:
         click.echo(
             f"{happened - self._began:6.1f} s {mark} {event.name:<24} {_detail(event)}", err=True
         )
-
-
-def moment(text: str) -> datetime:
-    """Return the time that an event carries (RFC 3339, whatever its precision), in UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def clock(text: str) -> str:

@@ -49,7 +49,8 @@ def validate(file: Path, as_json: bool) -> None:
 def plan(file: Path, as_json: bool) -> None:
     """Print everything that deploying MANIFEST would create.
 
-    Ids, bodies, memory and cost; touches nothing. The weights are listed, params.json and tokenizer.model read; no tensor data.
+    Ids, bodies, memory and cost; touches nothing. The weights are listed, params.json and
+    tokenizer.model read; no tensor data.
     """
     from saxflow.settings import load_settings
 

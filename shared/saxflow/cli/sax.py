@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
-from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from saxflow.cli.console import json_option, print_json
+from saxflow.cli.console import Seconds, json_option, print_json
 from saxflow.cli.reach import require_storage
 from saxflow.errors import ProtocolError
 
@@ -33,19 +32,6 @@ class SaxName(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return value if "/" in value else f"{DEFAULT_CELL}/{value}"
-
-
-class Seconds(click.FloatRange):
-    """A time to wait, more than none."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        seconds = super().convert(value, param, ctx)
-        if isnan(seconds):
-            self.fail(f"{value} is no number of seconds", param, ctx)
-        return seconds
 
 
 root_option = click.option(

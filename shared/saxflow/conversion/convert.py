@@ -222,6 +222,7 @@ def _claim(work: Conversion) -> None:
     Objects that were there before the claim may be of any origin, so they are no finished chunks.
     """
     target = work.target
+    # Looked at twice: another Task may claim and begin between the first look and the listing.
     if not _is_claimed(target) and target.entries(PREFIX) and not _is_claimed(target):
         raise InputError(
             f"{target.uri} holds a {layout.STEP_DIRECTORY} without {CLAIM}, so saxflow did not write"

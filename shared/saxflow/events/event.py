@@ -174,7 +174,7 @@ def from_json(value: Mapping[str, Any]) -> Event:
     )
     if not event.type.startswith(PREFIX) or event.name not in TYPES:
         raise ProtocolError(f"event: type {event.type!r} is none of {PREFIX}*")
-    moment(event)
+    moment(event.time)
     return event
 
 
@@ -200,19 +200,19 @@ def from_message(data: bytes, attributes: Mapping[str, str]) -> Event:
     return from_json({**structured, "data": _object(data)})
 
 
-def moment(event: Event) -> datetime:
-    """Return the event's time; fractions of any length are cut to microseconds.
+def moment(text: str) -> datetime:
+    """Return an event's time in UTC; fractions of any length are cut to microseconds.
 
     Raises:
         ProtocolError: the time is no RFC 3339 text with a zone.
     """
-    text = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", event.time, count=1)
+    known = _FRACTION.sub(lambda match: f".{match[1][:6]:0<6}", text, count=1)
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(known)
     except ValueError:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
-        raise ProtocolError(f"event: time is {event.time!r}; RFC 3339 with a zone was expected")
+        raise ProtocolError(f"event: time is {text!r}; RFC 3339 with a zone was expected")
     return parsed.astimezone(UTC)
 
 

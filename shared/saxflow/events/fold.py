@@ -90,7 +90,7 @@ def fold(events: Iterable[Event]) -> DeploymentStatus:
 def _order(event: Event) -> tuple[int, int, datetime, int, str]:
     data = event.data
     rank = _RANKS[event.name]
-    return int(data["generation"]), int(data["attempt"]), moment(event), rank, _tie(event)
+    return int(data["generation"]), int(data["attempt"]), moment(event.time), rank, _tie(event)
 
 
 def _tie(event: Event) -> str:

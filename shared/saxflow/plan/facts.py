@@ -20,16 +20,17 @@ from saxflow.errors import WeightsError
 from saxflow.manifest import IDS_TOKENIZER, Manifest
 from saxflow.plan.sentencepiece import count_pieces
 from saxflow.weights import (
+    META_SHARD,
     Dimensions,
     SourceFile,
     dimensions_of_config,
     dimensions_of_params,
+    shards_by_number,
 )
 
 PARAMS = "params.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.model"
-_SHARD = re.compile(r"consolidated\.(\d+)\.pth")
 _PART = re.compile(r"(.+)-(\d+)-of-(\d+)\.safetensors")
 _STORED_ITEMSIZE = 2
 MAX_SHARDS = 16
@@ -73,7 +74,7 @@ def tokenizer_candidates(manifest: Manifest) -> tuple[str, ...]:
 def document_name(listing: Sequence[SourceFile]) -> str:
     """Return the file that tells the dimensions: Meta's beside shards, else Hugging Face's."""
     names = {file.name for file in listing}
-    shards = any(_SHARD.fullmatch(name) for name in names)
+    shards = any(META_SHARD.fullmatch(name) for name in names)
     safetensors = any(name.endswith(".safetensors") for name in names)
     return CONFIG if safetensors and not shards else PARAMS
 
@@ -132,7 +133,7 @@ def _tensors(listing: Sequence[SourceFile]) -> list[SourceFile]:
 
 def _read_files(files: Sequence[SourceFile]) -> list[SourceFile]:
     """Return the tensor files that are read: Meta's shards where there are any."""
-    shards = [file for file in files if _SHARD.fullmatch(file.name)]
+    shards = [file for file in files if META_SHARD.fullmatch(file.name)]
     return shards or [file for file in files if file.name.endswith(".safetensors")]
 
 
@@ -156,7 +157,7 @@ def _check_presence(
 
 
 def _check_sequence(tensors: Sequence[SourceFile], source: str) -> None:
-    found = _shard_numbers(tensors, source)
+    found = shards_by_number((file.name for file in tensors), f"{source}: ")
     numbers = range(max(found, default=-1))
     gaps = (_shard(number) for number in numbers if number not in found)
     missing = list(islice(chain(gaps, _missing_parts(tensors)), SHOWN_FILES + 1))
@@ -167,19 +168,6 @@ def _check_sequence(tensors: Sequence[SourceFile], source: str) -> None:
             f"{source}: {', '.join(missing[:SHOWN_FILES])}{more} is missing beside {count} other"
             f" tensor file{'s' if count != 1 else ''}; upload all of them"
         )
-
-
-def _shard_numbers(tensors: Sequence[SourceFile], source: str) -> Mapping[int, str]:
-    found: dict[int, str] = {}
-    for file in tensors:
-        if match := _SHARD.fullmatch(file.name):
-            other = found.setdefault(int(match[1]), file.name)
-            if other != file.name:
-                raise WeightsError(
-                    f"{source}: {other} and {file.name} both name shard {int(match[1])};"
-                    " keep the one that belongs to the model"
-                )
-    return found
 
 
 def _missing_parts(tensors: Sequence[SourceFile]) -> Iterator[str]:
@@ -272,6 +260,6 @@ def _check_sizes(
 def _absent_shards(files: Sequence[SourceFile], needed: int, total: int) -> list[str]:
     """Guess which shards follow the last one: all shards of a model have about the same size."""
     expected = round(needed * len(files) / total)
-    if expected > MAX_SHARDS or not _SHARD.fullmatch(files[0].name):
+    if expected > MAX_SHARDS or not META_SHARD.fullmatch(files[0].name):
         return []
     return [_shard(number) for number in range(len(files), expected)]

@@ -280,3 +280,10 @@ def test_delete_removes_a_manifest_that_was_never_accepted(
     assert answer("delete", "tiny")[:2] == (0, [{"deployment": "tiny", "deleted": True}])
     assert here.objects.stat(uri) is None
     assert answer("delete", "tiny")[0] == 4
+
+
+@pytest.mark.parametrize("given", ["nan", "0", "-1", "soon"])
+def test_a_timeout_is_a_time(answer: Answer, manifest: Path, given: str) -> None:
+    for command in (["watch", "tiny"], ["deploy", str(manifest), "--wait"]):
+        code, _, err = answer(*command, "--timeout", given)
+        assert (code, given in err) == (2, True)
