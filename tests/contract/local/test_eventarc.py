@@ -126,6 +126,7 @@ def test_a_function_gets_what_eventarc_sends(
     blob = cloud.upload("in/é 1.yaml")
     eventually(lambda: cloud.eventarc.pending() == 0)
     blob.delete()
+    eventually(lambda: cloud.eventarc.pending() == 0)
     cloud.upload("flaky")
     eventually(lambda: cloud.eventarc.pending() == 0)
     function.stop()
