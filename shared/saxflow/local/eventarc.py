@@ -27,6 +27,7 @@ from urllib.parse import quote
 from saxflow.local.clock import Clock
 from saxflow.local.delivery import post
 from saxflow.local.faults import Fault, Faults
+from saxflow.local.replacing import replace_file
 from saxflow.local.storage.resources import ObjectRecord
 
 _LOG = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class Eventarc:
             self._data(event_type, record),
             self._clock.time(),
         )
-        self._path(delivery).write_text(json.dumps(asdict(delivery)))
+        replace_file(self._path(delivery), json.dumps(asdict(delivery)))
         with self._changed:
             self._push(0.0, delivery)
 

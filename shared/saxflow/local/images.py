@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from saxflow.errors import InputError, NotFoundError
+from saxflow.local.replacing import replace_file
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ImageRegistry:
         """Write the registry where `load` reads it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({k: list(v) for k, v in self.images.items()}, indent=1, sort_keys=True)
-        path.write_text(text, encoding="utf-8")
+        replace_file(path, text)
 
     def command(self, reference: str) -> list[str]:
         """Return the command of an image.

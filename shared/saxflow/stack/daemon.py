@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saxflow.errors import BusyError, ConfigurationError, DeadlineError, NotFoundError, SaxflowError
+from saxflow.local.replacing import replace_file
 
 DEFAULT_DATA_DIR = Path(".saxflow")
 START_SECONDS = 60.0
@@ -167,9 +168,7 @@ def _serve(data_dir: Path) -> None:
         signal.signal(number, lambda *_: stopped.set())
     with Laptop(data_dir) as laptop:
         state = data_dir / "local.json"
-        fresh = state.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
-        fresh.replace(state)
+        replace_file(state, json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
         while not stopped.wait(SIGNAL_SECONDS):
             pass  # a signal between two waits would never wake an endless one
         state.unlink()

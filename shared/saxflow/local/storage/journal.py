@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from saxflow.local.replacing import replace_file
 from saxflow.local.storage.resources import ObjectRecord
 
 
@@ -32,9 +33,8 @@ class Journal:
                 live[record.name] = record
             else:
                 live.pop(entry["delete"], None)
-        fresh = self._path.with_suffix(".new")
-        fresh.write_bytes(b"".join(_line({"put": asdict(record)}) for record in live.values()))
-        os.replace(fresh, self._path)
+        lines = (_line({"put": asdict(record)}) for record in live.values())
+        replace_file(self._path, b"".join(lines))
         return live
 
     def put(self, record: ObjectRecord) -> None:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal, cast
 from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
+from saxflow.local.replacing import replace_file
 from saxflow.local.storage.bucket import Bucket, no_such_bucket
 from saxflow.local.storage.listing import Page, Query, page_of
 from saxflow.local.storage.payload import Payload, md5_of
@@ -81,7 +82,7 @@ class Store:
                 raise exceptions.Conflict(f"Bucket {name} already exists.")
             directory = self._directory / name
             directory.mkdir(exist_ok=True)
-            _write_json(directory / "bucket.json", asdict(record))
+            replace_file(directory / "bucket.json", json.dumps(asdict(record)))
             self._buckets[name] = Bucket(record, directory)
         return record
 
@@ -128,7 +129,7 @@ class Store:
                 metageneration=bucket.record.metageneration + 1,
                 updated=self._now(),
             )
-            _write_json(self._directory / name / "bucket.json", asdict(bucket.record))
+            replace_file(self._directory / name / "bucket.json", json.dumps(asdict(bucket.record)))
             return bucket.record
 
     def delete_bucket(self, name: str, conditions: Preconditions) -> None:
@@ -423,9 +424,3 @@ def _merged(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 def _versions(record: ObjectRecord | None) -> tuple[int, int]:
     return (0, 0) if record is None else (record.generation, record.metageneration)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(value))
-    os.replace(fresh, path)

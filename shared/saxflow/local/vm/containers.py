@@ -7,7 +7,6 @@ containers are still there, as Docker leaves them. All the rest of Docker is lef
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from saxflow.errors import BusyError, InputError, NotFoundError
 from saxflow.local.images import ImageRegistry
+from saxflow.local.replacing import replace_file
 from saxflow.local.vm.processes import GuardedProcess
 
 RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
@@ -281,9 +281,8 @@ class Engine:
 
     def _keep(self, container: Container) -> Container:
         self._containers[container.name] = container
-        partial = self._directory / f".{container.name}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(container)))
-        partial.replace(self._directory / f"{container.name}.json")
+        file = self._directory / f"{container.name}.json"
+        replace_file(file, json.dumps(asdict(container)))
         return container
 
     def _forget(self, container: Container) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from saxflow.local.http import HttpServer
 from saxflow.local.images import ImageRegistry
+from saxflow.local.replacing import replace_file
 from saxflow.local.vm.containers import Engine
 from saxflow.local.vm.control import SOCKET, ControlServer, write_shims
 from saxflow.local.vm.docker import Docker
@@ -60,8 +61,7 @@ class MachineConfig:
     def save(self, path: Path) -> None:
         """Write it where only the owner may read it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        replace_file(path, json.dumps(asdict(self)), mode=0o600)
 
 
 def prepare_root(root: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from saxflow.local.http import Request, Response, json_response
+from saxflow.local.replacing import replace_file
 
 PREFIX = "/computeMetadata/v1/"
 GUEST_ATTRIBUTES = "instance/guest-attributes/"
@@ -138,9 +139,7 @@ def _store(file: Path, data: bytes) -> Response:
     if len(data) > _LARGEST_VALUE_BYTES:
         return _text(400, "guest attribute is larger than 256 KiB\n")
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}")
-    partial.write_bytes(data)
-    partial.replace(file)
+    replace_file(file, data)
     return _text(200, "")
 
 

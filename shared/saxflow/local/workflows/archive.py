@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from saxflow.local.replacing import replace_file
 
 Record = dict[str, Any]
 
@@ -38,9 +39,7 @@ class Archive:
         """Write or replace a record."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, json.dumps(record, ensure_ascii=False))
 
     def remove(self, name: str) -> None:
         """Forget a resource and everything below it."""
