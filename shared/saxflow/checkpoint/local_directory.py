@@ -10,7 +10,8 @@ import errno
 import fcntl
 import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -32,6 +33,7 @@ UNBUFFERED_BYTES = 8 << 20
 """From this size on a file bypasses the page cache, where disk and alignment allow it."""
 
 _BLOCK_BYTES = 4096
+_PERSISTING_THREADS = 8
 
 
 class LocalDirectory:
@@ -83,6 +85,14 @@ class LocalDirectory:
         with translated(self._name(name)):
             (self.root / name).unlink(missing_ok=True)
 
+    def persist(self, names: Iterable[str]) -> None:
+        """Return once these files survive a crash of the machine, under these names."""
+        paths = [self.root / name for name in names]
+        folders = {folder for path in paths for folder in path.parents if self._holds(folder)}
+        with ThreadPoolExecutor(_PERSISTING_THREADS) as pool:
+            for group in (paths, folders):
+                list(pool.map(_persist, group))
+
     def close(self) -> None:
         """Nothing is kept open between calls."""
 
@@ -103,6 +113,9 @@ class LocalDirectory:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
+
+    def _holds(self, folder: Path) -> bool:
+        return folder == self.root or self.root in folder.parents
 
     @contextmanager
     def _opened(self, name: str) -> Generator[int]:
@@ -125,6 +138,15 @@ def _walk(top: Path, recursive: bool) -> Iterator[tuple[str, os.stat_result]]:
                     yield entry.path, entry.stat()
                 elif recursive and entry.is_dir():
                     yield from _walk(Path(entry.path), recursive)
+
+
+def _persist(path: Path) -> None:
+    with translated(str(path)):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write(path: Path, data: Sequence[Buffer]) -> None:

@@ -137,6 +137,8 @@ def _complete_locally(
         for marker, text in list(layout.marker_texts(work.target.uri).items())[:-1]:
             inside.overwrite(PREFIX + marker, text)
         inside.overwrite(REPORT, _report(work, objects, result))
+        names = [*(one.name for one in objects), *layout.MARKERS[:-1]]
+        inside.persist([REPORT, *(PREFIX + name for name in names)])
         partial.rename()
         partial.finish()
         return True

@@ -87,6 +87,8 @@ class Partial:
         """Give report and step directory their final places, in this order."""
         os.replace(self.folder / REPORT, self._root / REPORT)
         os.rename(self.folder / layout.STEP_DIRECTORY, self._step)
+        with LocalDirectory(self._root) as directory:
+            directory.persist([REPORT])
 
     def finish(self) -> None:
         """Write the root marker and remove what is left of the work."""
@@ -94,7 +96,10 @@ class Partial:
         text = layout.marker_texts(str(self._root))[marker]
         with LocalDirectory(self.folder) as directory:
             directory.overwrite(marker, text)
+            directory.persist([marker])
         os.replace(self.folder / marker, self._step / marker)
+        with LocalDirectory(self._root) as directory:
+            directory.persist([f"{layout.STEP_DIRECTORY}/{marker}"])
         shutil.rmtree(self.folder)
 
     @property

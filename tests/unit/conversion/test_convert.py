@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,26 @@ def test_local_and_cloud_hold_the_same_objects(tmp_path, kit, tiny, storage):
             if not name.endswith("commit_success.txt"):
                 assert cloud.read(name) == disk.read(name), name
         assert read_report(cloud).objects.keys() == read_report(disk).objects.keys()
+
+
+def test_everything_is_on_the_disk_before_the_root_marker_says_so(tmp_path, tiny, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def record(descriptor):
+        fsync(descriptor)
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        flushed.append(os.path.relpath(path, tmp_path / "dst"))
+
+    monkeypatch.setattr(os, "fsync", record)
+    run(tiny, tmp_path / "dst")
+    step = tmp_path / "dst/checkpoint_00000000"
+    tree = [os.path.relpath(p, tmp_path / "dst") for p in (step, *step.rglob("*"))]
+    tree.remove("checkpoint_00000000/commit_success.txt")
+    renamed, marked = flushed.index("."), flushed.index(".partial/commit_success.txt")
+    assert {f".partial/{path}" for path in tree} <= set(flushed[:renamed])
+    assert "report.json" in flushed[:renamed]
+    assert renamed < marked
+    assert "checkpoint_00000000" in flushed[marked:]
 
 
 def test_a_source_in_cloud_storage(tmp_path, kit, tiny, storage):
