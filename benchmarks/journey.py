@@ -6,6 +6,7 @@ generation that finds its checkpoint committed.
 
 from __future__ import annotations
 
+import json
 import queue
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from saxflow import bundled, events
 from saxflow.events import Event
 from saxflow.gcp import clients
 from saxflow.gcp.objects import Objects, Uri
+from saxflow.local.delivery import post
+from saxflow.local.eventarc import event_headers
 from saxflow.pipeline.services import Services
 from saxflow.settings import load_settings
 from saxflow.stack.laptop import Laptop
@@ -29,6 +32,8 @@ from saxflow.stack.laptop import Laptop
 REUSED = 10
 JOURNEY_SECONDS = 120.0
 IMPORTS = 10
+STARTS = 5
+FINALIZED = "google.cloud.storage.object.v1.finalized"
 
 
 def run_all(folder: Path) -> list[dict[str, Any]]:
@@ -40,6 +45,7 @@ def run_all(folder: Path) -> list[dict[str, Any]]:
         with _arrivals(services) as arrived:
             _upload_weights(services)
             cold, *reused = [_journey(services, arrived) for _ in range(1 + REUSED)]
+        starts = [_cold_start_seconds(laptop, number) for number in range(STARTS)]
         latencies = [latency for _, found in (cold, *reused) for latency in found]
     percentiles = quantiles(latencies, n=100)
     return [
@@ -47,6 +53,9 @@ def run_all(folder: Path) -> list[dict[str, Any]]:
         _record("the same, checkpoint reused, median", REUSED, median(s for s, _ in reused)),
         _record("event's time to subscriber, median", len(latencies), percentiles[49]),
         _record("event's time to subscriber, 99th percentile", len(latencies), percentiles[98]),
+        _record(
+            "on_manifest: process started to first event answered, median", STARTS, median(starts)
+        ),
         _record("`saxflow --help`, whole process, median", IMPORTS, _help_seconds()),
         _record("`import saxflow.cli`, median", IMPORTS, _import_seconds()),
     ]
@@ -109,6 +118,25 @@ def _journey(services: Services, arrived: Arrived) -> tuple[float, list[float]]:
             return time.monotonic() - started, list(latencies.values())
         if event.name == "deployment.failed":
             raise SystemExit(f"the journey failed: {event.data}")
+
+
+def _cold_start_seconds(laptop: Laptop, number: int) -> float:
+    """Start one more instance of on_manifest and send it the event of an object that is gone."""
+    bucket = laptop.environ["SAXFLOW_MANIFESTS_BUCKET"]
+    name = f"gone-{number}.yaml"
+    attributes = {"id": name, "source": "benchmark", "type": FINALIZED}
+    data = json.dumps({"bucket": bucket, "name": name, "generation": "1"}).encode()
+    source = bundled.path("functions/on_manifest")
+    started = time.monotonic()
+    function = laptop.cloud.add_function(
+        f"cold-{number}", source, "on_manifest", signature="cloudevent", env=laptop.environ
+    )
+    function.wait_ready()
+    status = post(function.url, data, event_headers(attributes), JOURNEY_SECONDS)
+    seconds = time.monotonic() - started
+    if status >= 300:
+        raise SystemExit(f"on_manifest answered {status}; see {function.log}")
+    return seconds
 
 
 def _help_seconds() -> float:

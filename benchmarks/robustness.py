@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import inputs
 from benchmarks.processes import SAXFLOW, run
+from saxflow.checkpoint.local_directory import TEMPORARY_SUFFIX
 from saxflow.conversion.journal import read_journals
 from saxflow.layout import MARKERS, STEP_DIRECTORY
 
@@ -33,18 +34,23 @@ def run_all(folder: Path) -> list[dict[str, Any]]:
     return [kills, _damages(reference, chance)]
 
 
+def _record(what: str, rounds: int, bad: int, redone_mib: int | None) -> dict[str, Any]:
+    return {"what": what, "rounds": rounds, "bad outcomes": bad, "most MiB redone": redone_mib}
+
+
 def _kills(source: Path, out: Path, reference: Path, chance: random.Random) -> dict[str, Any]:
-    done, different, lost = 0, 0, 0
+    done, different, lost, redone = 0, 0, 0, 0
     while done < ROUNDS:
         if _killed(source, out, chance.uniform(0.3, 4.0)):
             done += 1
             lost += _lost_chunks(out)
+            redone = max(redone, _unfinished_bytes(out))
         else:
             different += not _same(out, reference)
             shutil.rmtree(out)
     run([*SAXFLOW, "convert", str(source), str(out), "--json"])
     different += not _same(out, reference)
-    return {"what": "SIGKILL and run again", "rounds": done, "bad outcomes": different + lost}
+    return _record("SIGKILL and run again", done, different + lost, round(redone / 2**20))
 
 
 def _killed(source: Path, out: Path, seconds: float) -> bool:
@@ -68,6 +74,19 @@ def _lost_chunks(out: Path) -> int:
         not (step / one.name).exists() or (step / one.name).stat().st_size != one.size_bytes
         for one in journalled
     )
+
+
+def _unfinished_bytes(out: Path) -> int:
+    """Return how many bytes of chunks a kill left written that the next run writes again."""
+    partial = out / ".partial"
+    finished = read_journals(partial / "tasks") if partial.exists() else {}
+    step = partial / STEP_DIRECTORY
+    chunks = [
+        path
+        for path in step.glob("state/mdl_vars.*/[0-9]*")
+        if path.relative_to(step).as_posix() not in finished
+    ]
+    return sum(path.stat().st_size for path in (*chunks, *partial.glob(f"*{TEMPORARY_SUFFIX}")))
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -95,7 +114,7 @@ def _damages(out: Path, chance: random.Random) -> dict[str, Any]:
         )
         unnoticed += found.returncode != 1
         restore()
-    return {"what": "damage and verify", "rounds": ROUNDS, "bad outcomes": unnoticed}
+    return _record("damage and verify", ROUNDS, unnoticed, None)
 
 
 def _flip(path: Path, chance: random.Random) -> Any:

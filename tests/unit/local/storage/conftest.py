@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -120,6 +122,25 @@ class Peer:
         """Stop the server."""
         self._connection.close()
         self.server.stop()
+
+
+@contextmanager
+def _room(size_bytes: int) -> Iterator[None]:
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+
+
+@pytest.fixture
+def room() -> Callable[[int], AbstractContextManager[None]]:
+    """Return a context in which no file grows beyond a size: a write that crosses it is cut short.
+
+    That is how a disk fills up.
+    """
+    return _room
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,3 +39,19 @@ def test_a_journal_tells_the_last_state(
         file.write(b'{"put": {"bucket": "b", "name": "torn", "generation": 99'[:torn])
     assert Journal(path).load() == expected
     assert Journal(path).load() == expected, "loading compacts and changes nothing"
+
+
+def test_a_line_that_found_no_room_leaves_no_trace(
+    tmp_path: Path, room: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.put(record("a", 1))
+    written = path.stat().st_size
+    for spare in (0, 20):
+        with room(written + spare), pytest.raises(OSError, match=r"(?i)space|large"):
+            journal.put(record("b", 2))
+        assert path.stat().st_size == written
+    journal.put(record("c", 3))
+    journal.close()
+    assert Journal(path).load() == {"a": record("a", 1), "c": record("c", 3)}

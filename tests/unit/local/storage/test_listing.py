@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit, page_of
 
-NAMES = st.lists(st.text("ab/", min_size=1, max_size=5), unique=True, max_size=25).map(sorted)
+NAMES = st.lists(st.text("ab/\U0010ffff", min_size=1, max_size=5), unique=True, max_size=25).map(sorted)
 PREFIXES = st.sampled_from(["", "a", "a/", "b", "/", "ab"])
 
 
@@ -65,3 +65,10 @@ def test_sizes_of_pages() -> None:
     assert [page_limit(n, "n") for n in (0, 5, 2**62)] == [0, 5, PAGE_LIMIT]
     with pytest.raises(exceptions.InvalidArgument, match="max-keys is -1; it cannot be negative"):
         page_limit(-1, "max-keys")
+
+
+def test_a_prefix_is_named_once_whatever_comes_between_two_pages() -> None:
+    first = page_of(["d/1", "e"], Query(delimiter="/", limit=1))
+    later = ["d/", "d/1", "d/2", "d/\U0010ffff", "e"]
+    rest = page_of(later, Query(delimiter="/", page_token=first.next_token))
+    assert (first.prefixes, rest.prefixes, rest.names) == (["d/"], [], ["e"])

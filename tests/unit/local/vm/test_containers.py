@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -70,6 +71,7 @@ def test_unknown_image_and_empty_command(engine):
         engine.run(container("c", image="none"))
     with pytest.raises(InputError, match="no command"):
         engine.run(container("d", entrypoint=""))
+    assert engine.list() == []
 
 
 def test_auto_remove_keeps_the_exit_code_for_who_waits(engine):
@@ -119,6 +121,70 @@ def test_reboot_leaves_records_and_brings_back_what_the_policy_says(make_engine,
         "always": True,
         "stopped": False,
     }
+
+
+def left_behind(make_engine, tmp_path, **fields):
+    """Return an engine that finds the record of one container, as after a reboot."""
+    directory = tmp_path / "containers"
+    directory.mkdir()
+    left = container("c", "exit 1", created=timestamp(), **fields)
+    (directory / "c.json").write_text(json.dumps(asdict(left)))
+    return make_engine()
+
+
+@pytest.mark.parametrize("status", ["running", "restarting"])
+def test_what_no_policy_brings_back_has_ended(make_engine, tmp_path, status):
+    engine = left_behind(make_engine, tmp_path, status=status, restart="on-failure")
+    engine.boot()
+    assert engine.find("c").status == "exited"
+
+
+@pytest.mark.parametrize("broken", [{"image": "gone"}, {"workdir": "/no/such"}])
+def test_boot_goes_on_without_what_cannot_start(make_engine, tmp_path, broken):
+    engine = left_behind(make_engine, tmp_path, status="running", restart="always", **broken)
+    engine.boot()
+    assert engine.find("c").status == "exited"
+    assert list(broken.values())[0] in engine.log(engine.find("c")).read_text()
+
+
+def test_thousands_of_restarts_do_not_end_the_next(make_engine, tmp_path, eventually):
+    engine = left_behind(
+        make_engine, tmp_path, status="restarting", restart="always", restart_count=5000
+    )
+    engine.boot()
+    eventually(lambda: engine.find("c").status == "restarting")
+    assert engine.find("c").restart_count == 5001
+
+
+def test_stop_ends_the_wait_for_a_restart(engine, eventually):
+    engine.run(container("c", "exit 1", restart="always", restart_count=20))
+    eventually(lambda: engine.find("c").status == "restarting")
+    engine.stop("c")
+    assert engine.find("c").status == "exited"
+
+
+def test_what_removes_itself_can_be_killed_stopped_and_removed(engine):
+    for act in (engine.kill, engine.stop, lambda name: engine.remove(name, force=True)) * 5:
+        engine.run(container("c", "600", image="sleep", auto_remove=True))
+        act("c")
+        assert engine.list() == []
+
+
+def test_wait_tells_of_this_end_although_it_was_started_again(engine):
+    for _ in range(20):
+        engine.run(container("c", "600", image="sleep"))
+        with ThreadPoolExecutor(1) as pool:
+            code = pool.submit(engine.wait, "c")
+            engine.kill("c")
+            engine.start("c")
+            assert code.result(30) == 137
+            engine.remove("c", force=True)
+
+
+def test_run_to_its_end_tells_what_it_wrote(engine):
+    assert engine.run_to_end(container("c", "echo out; exit 3")) == (3, "out\n")
+    assert engine.run_to_end(container("d", "echo out", auto_remove=True)) == (0, "out\n")
+    assert [c.name for c in engine.list()] == ["c"]
 
 
 def test_pulled_images_and_start(engine):

@@ -32,6 +32,7 @@ def test_run_inspect_logs_rm(docker, eventually):
 
 def test_foreground_run_answers_output_and_exit_code(docker):
     assert docker("run", "--rm", "sh", "echo out; exit 3") == Reply(3, "out\n")
+    assert docker("ps", "-aq").stdout == ""
 
 
 def test_ps_filters_and_formats(docker):
@@ -62,6 +63,7 @@ def test_exec_runs_with_the_containers_environment(docker):
     docker(*RUN, "-e", "A=1", "sleep", "600")
     assert docker("exec", "cc", "sh", "-c", "echo $A; exit 2") == Reply(2, "1\n", "")
     assert docker("exec", "cc", "/no/such").code == 127
+    assert docker("exec", "cc", "printf", r"\377").stdout == "\ufffd"
     docker("kill", "cc")
     assert "is not running" in docker("exec", "cc", "true").stderr
 
@@ -101,6 +103,15 @@ def test_rm_of_what_is_not_there(docker):
         (("exec", "x"), 125, "at least 2 arguments"),
         (("image", "rm"), 125, "unknown command"),
         (("stop", "none"), 1, "No such container"),
+        (("run", "--restart", "on-failure:x", "sh"), 125, "'on-failure:x'"),
+        (("run", "--restart", "always:3", "sh"), 125, "'always:3'"),
+        (("run", "--env-file", "/no/such", "sh"), 125, "/no/such"),
+        (("run", "-w", "/no/such", "sh", "true"), 125, "/no/such"),
+        (("stop", "-t", "soon", "x"), 125, "'soon'"),
+        (("restart", "-t", "soon", "x"), 125, "'soon'"),
+        (("logs", "--tail", "few", "x"), 125, "'few'"),
+        (("logs",), 125, "exactly 1 argument"),
+        (("ps", "--filter", "name=("), 125, "'name=('"),
     ],
 )
 def test_what_docker_refuses(docker, argv, code, words):

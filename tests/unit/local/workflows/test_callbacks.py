@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from email.message import Message
 
 import pytest
@@ -87,6 +88,42 @@ def test_waiting_ends_with_cancellation() -> None:
     with pytest.raises(Cancelled):
         callbacks.wait(callbacks.create("POST"), 60, cancellation)
     timer.join()
+
+
+class Attentive(RealClock):
+    """Tells how many have begun to wait."""
+
+    def __init__(self) -> None:
+        self.waiting = threading.Semaphore(0)
+
+    def sleep(self, seconds: float, cancel: threading.Event | None = None) -> bool:
+        self.waiting.release()
+        return super().sleep(seconds, cancel)
+
+
+def test_each_of_two_that_wait_takes_a_request_of_its_own() -> None:
+    clock = Attentive()
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", clock)
+    url, callback = opened(callbacks)
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(callbacks.wait, url, 60, Cancellation()) for _ in range(2)]
+        for _ in waits:
+            assert clock.waiting.acquire(timeout=60)
+        assert callbacks.deliver(callback, request(b"1")).status == 200
+        first, others = wait(waits, 60, FIRST_COMPLETED)
+        assert len(others) == 1
+        assert callbacks.deliver(callback, request(b"2")).status == 200
+        received = [each.result(60) for each in (*first, *others)]
+    assert [each and each["http_request"]["body"] for each in received] == [1, 2]
+
+
+def test_who_gave_up_takes_nothing() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", VirtualClock(auto=True))
+    url, callback = opened(callbacks)
+    assert callbacks.wait(url, 1, Cancellation()) is None
+    assert callbacks.deliver(callback, request(b"1")).status == 200
+    assert callbacks.deliver(callback, request(b"2")).status == 429
+    assert callbacks.wait(url, 1, Cancellation())["http_request"]["body"] == 1
 
 
 def test_endpoints_of_another_execution_cannot_be_awaited() -> None:

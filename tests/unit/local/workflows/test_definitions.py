@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from saxflow.local.rpc.operations import Operations
 from saxflow.local.workflows.definitions import (
     ENVIRONMENT_LIMIT,
     ENVIRONMENT_VALUE_BYTES,
+    REVISION_LIMIT,
     WorkflowsService,
 )
 
@@ -173,3 +175,41 @@ def test_callers_cannot_change_what_is_stored(service: WorkflowsService) -> None
     create(service)
     service.current(f"{PARENT}/workflows/w").description = "mine"
     assert service.current(f"{PARENT}/workflows/w").description == ""
+
+
+def test_an_update_that_changes_nothing_makes_no_revision(service: WorkflowsService) -> None:
+    create(service, user_env_vars={"A": "1"})
+    before = service.current(f"{PARENT}/workflows/w")
+    assert update(service, [], user_env_vars={"A": "1"}) == before
+
+
+def test_only_the_latest_revisions_are_kept(
+    service: WorkflowsService, tmp_path: Path, clock: VirtualClock
+) -> None:
+    create(service)
+    for number in range(REVISION_LIMIT):
+        update(service, ["description"], description=str(number))
+    again = WorkflowsService(tmp_path, clock, Operations())
+    listed = again.list_workflow_revisions(
+        workflows_v1.ListWorkflowRevisionsRequest(name=f"{PARENT}/workflows/w")
+    )
+    ordinals = [int(each.revision_id.partition("-")[0]) for each in listed.workflows]
+    assert ordinals == list(range(REVISION_LIMIT + 1, 1, -1))
+
+
+def test_a_name_is_free_only_when_nothing_is_left_of_it(
+    service: WorkflowsService, tmp_path: Path, clock: VirtualClock
+) -> None:
+    create(service)
+    with ThreadPoolExecutor(1) as pool:
+        again = []
+
+        def create_again(_: str) -> None:
+            again.append(pool.submit(create, service))
+            wait(again, 0.2)
+
+        service.on_delete.append(create_again)
+        service.delete_workflow(workflows_v1.DeleteWorkflowRequest(name=f"{PARENT}/workflows/w"))
+        assert again[0].result().done
+    kept = WorkflowsService(tmp_path, clock, Operations())
+    assert kept.current(f"{PARENT}/workflows/w") == service.current(f"{PARENT}/workflows/w")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,32 @@ PARENT = "projects/p/locations/l"
 State = executions_v1.Execution.State
 
 
+class MeddledClock(VirtualClock):
+    """Does things behind the back of who looks at it, once."""
+
+    def __init__(self) -> None:
+        super().__init__(1000.0, auto=True)
+        self.when_looked_at: Callable[[], object] = lambda: None
+        self.when_sleeping: Callable[[], object] = lambda: None
+
+    def now(self) -> datetime:
+        act, self.when_looked_at = self.when_looked_at, lambda: None
+        act()
+        return super().now()
+
+    def sleep(self, seconds: float, cancel: threading.Event | None = None) -> bool:
+        self.when_sleeping()
+        return super().sleep(seconds, cancel)
+
+
 class Services:
     def __init__(self, data: Path) -> None:
-        self.clock = VirtualClock(1000.0, auto=True)
+        self.clock = MeddledClock()
         self.http = HttpClient()
         self.workflows = WorkflowsService(data, self.clock, Operations())
         self.executions = ExecutionsService(self.workflows, data, self.clock, self.http)
 
-    def run(self, source: str, argument: Any = None) -> executions_v1.Execution:
+    def deploy(self, source: str) -> None:
         self.workflows.create_workflow(
             workflows_v1.CreateWorkflowRequest(
                 parent=PARENT,
@@ -37,13 +57,27 @@ class Services:
                 workflow=workflows_v1.Workflow(source_contents=source),
             )
         )
-        execution = self.executions.create_execution(
+
+    def delete(self) -> None:
+        self.workflows.delete_workflow(
+            workflows_v1.DeleteWorkflowRequest(name=f"{PARENT}/workflows/w")
+        )
+
+    def start(self, argument: Any = None) -> executions_v1.Execution:
+        return self.executions.create_execution(
             executions_v1.CreateExecutionRequest(
                 parent=f"{PARENT}/workflows/w",
                 execution=executions_v1.Execution(argument=json.dumps(argument)),
             )
         )
-        return self.executions.wait(execution.name, 10)
+
+    def listed(self) -> list[executions_v1.Execution]:
+        request = executions_v1.ListExecutionsRequest(parent=f"{PARENT}/workflows/w")
+        return list(self.executions.list_executions(request).executions)
+
+    def run(self, source: str, argument: Any = None) -> executions_v1.Execution:
+        self.deploy(source)
+        return self.executions.wait(self.start(argument).name, 60)
 
 
 @pytest.fixture
@@ -102,10 +136,64 @@ def test_a_new_revision_runs_only_new_executions(services: Services) -> None:
             )
         )
     )
-    second = services.executions.create_execution(
-        executions_v1.CreateExecutionRequest(parent=f"{PARENT}/workflows/w")
-    )
-    second = services.executions.wait(second.name, 10)
+    second = services.executions.wait(services.start().name, 60)
     assert (first.result, second.result) == ("1", "2")
     assert first.workflow_revision_id < second.workflow_revision_id
     assert services.workflows.current(f"{PARENT}/workflows/w").revision_id.startswith("000002")
+
+
+ONE = "- a: {return: 1}\n"
+NAP = "- a: {call: sys.sleep, args: {seconds: 60}}\n"
+
+
+def test_no_execution_outlives_a_workflow_deleted_meanwhile(
+    services: Services, tmp_path: Path
+) -> None:
+    services.deploy(ONE)
+    services.clock.when_looked_at = services.delete
+    with pytest.raises(exceptions.NotFound):
+        services.start()
+    assert list(tmp_path.rglob("execution.json")) == []
+    services.deploy(ONE)
+    assert services.listed() == []
+
+
+def test_nothing_begins_once_stopped(services: Services) -> None:
+    services.deploy(ONE)
+    services.executions.stop()
+    waiting = services.start()
+    assert services.executions.wait(waiting.name, 0.0).state == State.QUEUED
+    assert not any(thread.name == "execution" for thread in threading.enumerate())
+
+
+def test_stopping_waits_for_what_was_cancelled_just_before(services: Services) -> None:
+    asleep, gate = threading.Event(), threading.Event()
+
+    def oversleep() -> None:
+        asleep.set()
+        gate.wait(60)
+
+    services.clock.when_sleeping = oversleep
+    services.deploy(NAP)
+    execution = services.start()
+    assert asleep.wait(60)
+    services.executions.cancel_execution(
+        executions_v1.CancelExecutionRequest(name=execution.name)
+    )
+    waking = threading.Timer(0.1, gate.set)
+    waking.start()
+    services.executions.stop()
+    assert not any(thread.name == "execution" for thread in threading.enumerate())
+    waking.join()
+
+
+def test_what_cannot_be_kept_is_not_begun(services: Services, tmp_path: Path) -> None:
+    services.deploy(ONE)
+    in_the_way = tmp_path / PARENT / "workflows/w/executions"
+    in_the_way.write_text("")
+    with pytest.raises(OSError, match="executions"):
+        services.start()
+    assert services.listed() == []
+    in_the_way.unlink()
+    assert services.executions.wait(services.start().name, 60).state == State.SUCCEEDED
+    assert len(services.listed()) == 1
