@@ -1,6 +1,7 @@
 """Keep messages of a service as JSON files below a directory, one per resource name.
 
-A file is replaced as a whole, so a reader after a crash finds the old state or the new one.
+A file is replaced as a whole and a directory removed in one step, so a reader after a crash finds the
+old state or the new one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from saxflow.local.replacing import replace_file
 
 Record = dict[str, Any]
 
+_REMOVED = ".removed"
 _LOG = logging.getLogger(__name__)
 
 
@@ -43,10 +46,17 @@ class Archive:
 
     def remove(self, name: str) -> None:
         """Forget a resource and everything below it."""
-        shutil.rmtree(self._root / name, ignore_errors=True)
+        removed = self._root / _REMOVED / uuid.uuid4().hex
+        removed.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self._root / name).rename(removed)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(removed, ignore_errors=True)
 
     def load(self) -> Iterator[Record]:
         """Yield every record, in the order of names; a damaged file is logged and left out."""
+        shutil.rmtree(self._root / _REMOVED, ignore_errors=True)
         for path in sorted(self._root.rglob(self._filename)):
             try:
                 yield json.loads(path.read_text(encoding="utf-8"))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from saxflow.local.workflows.parser import parse_workflow
 
 ENVIRONMENT_LIMIT = 20
 ENVIRONMENT_VALUE_BYTES = 4096
+REVISION_LIMIT = 100
 
 _ID = re.compile(r"[a-zA-Z]([a-zA-Z0-9_-]{0,62}[a-zA-Z0-9])?")
 _RESERVED_VARIABLES = ("GOOGLE", "WORKFLOWS")
@@ -54,6 +56,9 @@ class WorkflowsService:
         data: directory where definitions are kept.
         clock: time of revisions.
         operations: where create, update and delete report; all are done at once.
+
+    Attributes:
+        on_delete: called with the name of a workflow that is being deleted, while it is held.
     """
 
     def __init__(self, data: Path, clock: Clock, operations: Operations) -> None:
@@ -73,8 +78,18 @@ class WorkflowsService:
         Raises:
             NotFound: there is none of this name.
         """
+        with self.holding(name) as workflow:
+            return workflow
+
+    @contextmanager
+    def holding(self, name: str) -> Generator[workflows_v1.Workflow]:
+        """Yield the latest revision of a workflow; nobody deletes or changes it meanwhile.
+
+        Raises:
+            NotFound: there is none of this name.
+        """
         with self._lock:
-            return copied(self._known(name)[-1])
+            yield copied(self._known(name)[-1])
 
     def create_workflow(
         self, request: workflows_v1.CreateWorkflowRequest
@@ -103,7 +118,7 @@ class WorkflowsService:
     def update_workflow(
         self, request: workflows_v1.UpdateWorkflowRequest
     ) -> operations_pb2.Operation:
-        """Replace fields of a workflow; a new revision comes of it.
+        """Replace fields of a workflow; a new revision comes of it when that changes anything.
 
         Raises:
             NotFound: there is none of this name.
@@ -114,12 +129,12 @@ class WorkflowsService:
         unknown = [path for path in paths if path not in _MUTABLE]
         if unknown:
             raise exceptions.InvalidArgument(f"update_mask: {unknown[0]!r} cannot be updated")
-        with self._lock:
-            workflow = copied(self._known(name)[-1])
+        with self.holding(name) as workflow:
             mask = field_mask_pb2.FieldMask(paths=paths)
             mask.MergeMessage(plain(request.workflow), plain(workflow), True, True)
-            _validate(workflow)
-            self._revise(workflow, self._revisions[name])
+            if workflow != self._revisions[name][-1]:
+                _validate(workflow)
+                self._revise(workflow, self._revisions[name])
         return self._done(name.partition("/workflows/")[0], name, "update", workflow)
 
     def get_workflow(self, request: workflows_v1.GetWorkflowRequest) -> workflows_v1.Workflow:
@@ -176,12 +191,11 @@ class WorkflowsService:
         Raises:
             NotFound: there is none of this name.
         """
-        with self._lock:
-            self._known(request.name)
+        with self.holding(request.name):
+            for forget in self.on_delete:
+                forget(request.name)
+            self._archive.remove(request.name)
             del self._revisions[request.name]
-        for forget in self.on_delete:
-            forget(request.name)
-        self._archive.remove(request.name)
         return self._done(request.name.partition("/workflows/")[0], request.name, "delete", None)
 
     def _known(self, name: str) -> list[workflows_v1.Workflow]:
@@ -193,10 +207,11 @@ class WorkflowsService:
         self, workflow: workflows_v1.Workflow, earlier: list[workflows_v1.Workflow]
     ) -> None:
         now = timestamp(self._clock.now())
-        workflow.revision_id = f"{len(earlier) + 1:06d}-{uuid.uuid4().hex[:3]}"
+        ordinal = int(earlier[-1].revision_id.partition("-")[0]) + 1 if earlier else 1
+        workflow.revision_id = f"{ordinal:06d}-{uuid.uuid4().hex[:3]}"
         workflow.update_time = workflow.revision_create_time = now
         workflow.state = workflows_v1.Workflow.State.ACTIVE
-        revisions = [*earlier, copied(workflow)]
+        revisions = [*earlier, copied(workflow)][-REVISION_LIMIT:]
         record = {"revisions": [json_format.MessageToDict(plain(each)) for each in revisions]}
         self._archive.put(workflow.name, record)
         self._revisions[workflow.name] = revisions
@@ -232,10 +247,15 @@ def _validate(workflow: workflows_v1.Workflow) -> None:
         raise exceptions.InvalidArgument(f"failed to build:\n{listing}")
     variables = workflow.user_env_vars
     if len(variables) > ENVIRONMENT_LIMIT:
-        raise exceptions.InvalidArgument(f"{len(variables)} variables; {ENVIRONMENT_LIMIT} allowed")
+        raise exceptions.InvalidArgument(
+            f"user_env_vars: {len(variables)} variables; at most {ENVIRONMENT_LIMIT} are allowed"
+        )
     for key, value in variables.items():
         if not key or key.startswith(_RESERVED_VARIABLES):
-            raise exceptions.InvalidArgument(f"user_env_vars: {key!r} is empty or reserved")
+            raise exceptions.InvalidArgument(
+                f"user_env_vars: {key!r} is empty or reserved; choose a name that does not begin"
+                f" with {' or '.join(_RESERVED_VARIABLES)}"
+            )
         if len(value.encode()) > ENVIRONMENT_VALUE_BYTES:
             raise exceptions.InvalidArgument(
                 f"user_env_vars: {key!r} is longer than {ENVIRONMENT_VALUE_BYTES} bytes"

@@ -9,12 +9,12 @@ Source: google/cloud/workflows/executions/v1/executions.proto
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from google.api_core import exceptions
 from google.cloud import workflows_v1
@@ -51,19 +51,18 @@ MAX_ACTIVE = 500
 State = executions_v1.Execution.State
 
 _RUNNING = (State.ACTIVE, State.QUEUED)
-_RESTARTED: Value = {"message": "local cloud restarted", "tags": ["SystemError"]}
-_JOIN_SECONDS = 5.0
+_STOP_SECONDS = 5.0
+_LOG = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Live:
     """An Execution that has not ended."""
 
-    definition: workflows_v1.Workflow
     run: Run
+    argument: Value
     callbacks: ExecutionCallbacks
     cancellation: Cancellation
-    thread: threading.Thread = field(default_factory=threading.Thread)
 
 
 @dataclass
@@ -108,6 +107,7 @@ class ExecutionsService:
         self._max_active = max_active
         self._changed = threading.Condition()
         self._shelf = _Shelf()
+        self._threads: set[threading.Thread] = set()
         self._stopping = False
         workflows.on_delete.append(self._forget)
         self._load()
@@ -123,7 +123,6 @@ class ExecutionsService:
             NotFound: there is no such workflow.
             InvalidArgument: an argument that is not JSON or too long, or bad labels.
         """
-        definition = self._workflows.current(request.parent)
         argument = checked_argument(request.execution.argument)
         check_labels(request.execution.labels)
         execution = executions_v1.Execution(
@@ -132,15 +131,15 @@ class ExecutionsService:
             argument=request.execution.argument or "null",
             labels=request.execution.labels,
             call_log_level=request.execution.call_log_level,
-            workflow_revision_id=definition.revision_id,
             state=State.QUEUED,
         )
-        live = self._prepare(execution.name, definition, argument)
-        with self._changed:
+        with self._workflows.holding(request.parent) as definition, self._changed:
+            execution.workflow_revision_id = definition.revision_id
+            live = self._prepare(execution.name, definition, argument)
+            self._save(execution)
             self._shelf.known[execution.name] = execution
             self._shelf.live[execution.name] = live
             self._shelf.queue.append(execution.name)
-            self._save(execution)
             self._admit()
             return self._seen(execution)
 
@@ -169,13 +168,14 @@ class ExecutionsService:
         prefix = f"{request.parent}/executions/"
         with self._changed:
             matching = [
-                self._seen(execution)
+                execution
                 for name, execution in self._shelf.known.items()
                 if name.startswith(prefix) and wanted(execution)
             ]
-        found, token = page(
-            ordered(matching, request.order_by), request.page_size, request.page_token
-        )
+            chosen, token = page(
+                ordered(matching, request.order_by), request.page_size, request.page_token
+            )
+            found = [self._seen(execution) for execution in chosen]
         full = request.view == executions_v1.ExecutionView.FULL
         return executions_v1.ListExecutionsResponse(
             executions=found if full else [basic_view(each) for each in found],
@@ -198,7 +198,7 @@ class ExecutionsService:
                     f"Execution {request.name} has already ended as {execution.state.name}"
                 )
             live = self._shelf.live[request.name]
-            self._end(execution, State.CANCELLED)
+            self._end(execution, executions_v1.Execution(state=State.CANCELLED))
             cancelled = self._seen(execution)
         live.cancellation.cancel()
         return cancelled
@@ -223,12 +223,14 @@ class ExecutionsService:
         """Stop every Execution without ending it: after a restart they count as failed."""
         with self._changed:
             self._stopping = True
-            self._shelf.queue.clear()
-            running = [live for live in self._shelf.live.values() if live.thread.ident is not None]
+            running, threads = list(self._shelf.live.values()), set(self._threads)
         for live in running:
             live.cancellation.cancel()
-        for live in running:
-            live.thread.join(_JOIN_SECONDS)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._threads, _STOP_SECONDS)
+            ending = threads - self._threads
+        for thread in ending:
+            thread.join()
 
     def _callback(self, request: Request) -> Response:
         name, _, callback = request.path.removeprefix(f"{MOUNT}/v1/").partition("/callbacks/")
@@ -244,8 +246,7 @@ class ExecutionsService:
             for execution in sorted(loaded, key=started):
                 self._shelf.known[execution.name] = execution
                 if execution.state in _RUNNING:
-                    execution.error = error_of(WorkflowFailure(_RESTARTED))
-                    self._end(execution, State.FAILED)
+                    self._end(execution, _failed(failure("SystemError", "local cloud restarted")))
 
     def _known(self, name: str) -> executions_v1.Execution:
         execution = self._shelf.known.get(name)
@@ -275,57 +276,54 @@ class ExecutionsService:
             cancellation=cancellation,
         )
         run = Run(parse_workflow(definition.source_contents), runtime)
-        live = _Live(definition, run, callbacks, cancellation)
-        live.thread = threading.Thread(
-            target=self._execute, args=(name, live, argument), name="execution", daemon=True
-        )
-        return live
+        return _Live(run, argument, callbacks, cancellation)
 
     def _admit(self) -> None:
         """Start queued Executions while there is room; the lock is held."""
-        while self._shelf.queue and self._active() < self._max_active:
+        while self._shelf.queue and not self._stopping and self._active() < self._max_active:
             name = self._shelf.queue.pop(0)
-            execution, live = self._shelf.known[name], self._shelf.live[name]
-            execution.state = State.ACTIVE
-            self._save(execution)
-            live.thread.start()
+            self._shelf.known[name].state = State.ACTIVE
+            thread = threading.Thread(
+                target=self._execute,
+                args=(name, self._shelf.live[name]),
+                name="execution",
+                daemon=True,
+            )
+            thread.start()
+            self._threads.add(thread)
 
     def _active(self) -> int:
         return len(self._shelf.live) - len(self._shelf.queue)
 
-    def _execute(self, name: str, live: _Live, argument: Value) -> None:
+    def _execute(self, name: str, live: _Live) -> None:
         try:
-            result = to_json(live.run.execute(argument))
-            self._finish(name, State.SUCCEEDED, result=result)
+            self._finish(name, _ended(name, live))
         except Cancelled:
-            return
-        except WorkflowFailure as error:
-            self._finish(name, State.FAILED, error=error_of(error))
-        except Exception as error:  # noqa: BLE001  # outermost loop of an Execution
-            internal = failure("SystemError", f"internal error: {error!r}")
-            self._finish(name, State.FAILED, error=error_of(internal))
+            return  # who cancelled has recorded the end
+        finally:
+            with self._changed:
+                self._threads.discard(threading.current_thread())
+                self._changed.notify_all()
 
-    def _finish(self, name: str, state: State, **fields: Any) -> None:
+    def _finish(self, name: str, ended: executions_v1.Execution) -> None:
         with self._changed:
             execution = self._shelf.known.get(name)
             if execution is None or execution.state not in _RUNNING or self._stopping:
                 return
-            for key, value in fields.items():
-                setattr(execution, key, value)
-            self._end(execution, state)
+            self._end(execution, ended)
 
-    def _end(self, execution: executions_v1.Execution, state: State) -> None:
-        """Record the end of an Execution; the lock is held."""
+    def _end(self, execution: executions_v1.Execution, ended: executions_v1.Execution) -> None:
+        """Record the end of an Execution, its state with result or error; the lock is held."""
         now = self._clock.now()
-        execution.state = state
+        plain(execution).MergeFrom(plain(ended))
         execution.end_time = timestamp(now)
         execution.duration = since(execution.start_time, now)
         self._shelf.live.pop(execution.name, None)
         if execution.name in self._shelf.queue:
             self._shelf.queue.remove(execution.name)
-        self._save(execution)
-        self._admit()
         self._changed.notify_all()
+        self._admit()
+        self._save(execution)
 
     def _forget(self, workflow: str) -> None:
         prefix = f"{workflow}/executions/"
@@ -341,6 +339,28 @@ class ExecutionsService:
 
     def _save(self, execution: executions_v1.Execution) -> None:
         self._archive.put(execution.name, json_format.MessageToDict(plain(execution)))
+
+
+def _ended(name: str, live: _Live) -> executions_v1.Execution:
+    """Run an Execution to its end; return the state and the result or error that it ends with.
+
+    Raises:
+        Cancelled: it was cancelled.
+    """
+    try:
+        result = to_json(live.run.execute(live.argument))
+        return executions_v1.Execution(state=State.SUCCEEDED, result=result)
+    except Cancelled:
+        raise
+    except WorkflowFailure as error:
+        return _failed(error)
+    except Exception as error:  # noqa: BLE001  # outermost loop of an Execution
+        _LOG.exception("%s failed", name)
+        return _failed(failure("SystemError", f"internal error: {error!r}"))
+
+
+def _failed(error: WorkflowFailure) -> executions_v1.Execution:
+    return executions_v1.Execution(state=State.FAILED, error=error_of(error))
 
 
 class _Log:

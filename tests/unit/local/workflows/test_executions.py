@@ -177,9 +177,7 @@ def test_stopping_waits_for_what_was_cancelled_just_before(services: Services) -
     services.deploy(NAP)
     execution = services.start()
     assert asleep.wait(60)
-    services.executions.cancel_execution(
-        executions_v1.CancelExecutionRequest(name=execution.name)
-    )
+    services.executions.cancel_execution(executions_v1.CancelExecutionRequest(name=execution.name))
     waking = threading.Timer(0.1, gate.set)
     waking.start()
     services.executions.stop()
