@@ -1,7 +1,7 @@
 """Callback endpoints: URLs that an Execution opens and waits at.
 
-One request is kept per endpoint until it is taken; another meanwhile gets 429, and 404 once the
-Execution has ended.
+A request goes to who waits longest. While nobody waits one is kept per endpoint; another meanwhile gets
+429, and 404 once the Execution has ended.
 
 Source: https://cloud.google.com/workflows/docs/creating-callback-endpoints
 """
@@ -23,11 +23,20 @@ from saxflow.local.workflows.values import from_json
 MOUNT = "/workflow-callbacks"
 
 
-@dataclass
-class _Endpoint:
-    method: str
+@dataclass(eq=False)
+class _Wait:
+    """One `await_callback` under way."""
+
     received: Value | None = None
     woken: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
+class _Endpoint:
+    url: str
+    method: str
+    kept: Value | None = None
+    waits: list[_Wait] = field(default_factory=list[_Wait])
 
 
 @dataclass
@@ -50,7 +59,7 @@ class ExecutionCallbacks:
         """Open an endpoint for an HTTP method and return its URL."""
         url = f"{self.root()}{MOUNT}/v1/{self.execution}/callbacks/{uuid.uuid4()}"
         with self._lock:
-            self._endpoints[url.rpartition("/")[2]] = _Endpoint(method)
+            self._endpoints[_id(url)] = _Endpoint(url, method)
         return url
 
     def wait(self, url: str, timeout_seconds: float, cancellation: Cancellation) -> Value | None:
@@ -60,32 +69,50 @@ class ExecutionCallbacks:
             WorkflowFailure: ValueError, the endpoint is another Execution's.
             Cancelled: the Execution was cancelled.
         """
+        endpoint = self._endpoint(url)
+        wait = _Wait()
         with self._lock:
-            endpoint = self._endpoints.get(url.rpartition("/")[2])
-            if endpoint is None or self.execution not in url:
-                raise value_error(f"callback {url!r} was not created by this execution")
-            if endpoint.received is None:
-                endpoint.woken.clear()
-        with cancellation.breaking(endpoint.woken.set):
-            if not endpoint.woken.is_set():
-                self.clock.sleep(timeout_seconds, endpoint.woken)
-        with self._lock:
-            received, endpoint.received = endpoint.received, None
-            return received
+            if endpoint.kept is not None:
+                kept, endpoint.kept = endpoint.kept, None
+                return kept
+            endpoint.waits.append(wait)
+        try:
+            with cancellation.breaking(wait.woken.set):
+                self.clock.sleep(timeout_seconds, wait.woken)
+        finally:
+            with self._lock:
+                if wait in endpoint.waits:
+                    endpoint.waits.remove(wait)
+        return wait.received
 
     def deliver(self, callback: str, request: Request) -> Response:
         """Take a request for an endpoint: 200, 404, 405 or 429."""
+        received = self._received(callback, request)
         with self._lock:
             endpoint = self._endpoints.get(callback)
             if endpoint is None:
                 return _refusal(404, "callback not found")
             if request.method != endpoint.method:
                 return _refusal(405, f"this callback takes {endpoint.method}")
-            if endpoint.received is not None:
+            if endpoint.kept is not None:
                 return _refusal(429, "an earlier callback has not been taken yet; try again")
-            endpoint.received = self._received(callback, request)
-            endpoint.woken.set()
+            if endpoint.waits:
+                wait = endpoint.waits.pop(0)
+                wait.received = received
+                wait.woken.set()
+            else:
+                endpoint.kept = received
         return json_response(200, {})
+
+    def _endpoint(self, url: str) -> _Endpoint:
+        with self._lock:
+            endpoint = self._endpoints.get(_id(url))
+        if endpoint is None or endpoint.url != url:
+            raise value_error(
+                f"callback {url!r} was not created by this execution; await a url that"
+                " events.create_callback_endpoint gave it"
+            )
+        return endpoint
 
     def _received(self, callback: str, request: Request) -> Value:
         headers = {name.title(): value for name, value in request.headers.items()}
@@ -101,6 +128,10 @@ class ExecutionCallbacks:
             "received_time": ENCODING["time.format"].apply(self.clock.time()),
             "type": "HTTP",
         }
+
+
+def _id(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _refusal(status: int, message: str) -> Response:

@@ -117,6 +117,37 @@ def test_each_of_two_that_wait_takes_a_request_of_its_own() -> None:
     assert [each and each["http_request"]["body"] for each in received] == [1, 2]
 
 
+class Stalled(io.BytesIO):
+    """A body that comes only when the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__(b"{}")
+        self.reading, self.gate = threading.Event(), threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reading.set()
+        self.gate.wait(60)
+        return super().read(size)
+
+    read1 = read
+
+
+def test_a_request_that_stalls_holds_nobody_up() -> None:
+    callbacks = ExecutionCallbacks(NAME, lambda: "http://h", RealClock())
+    url, callback = opened(callbacks)
+    slow, stalled = request(), Stalled()
+    slow.body = Body(stalled, slow.headers)
+    with ThreadPoolExecutor(2) as pool:
+        late = pool.submit(callbacks.deliver, callback, slow)
+        assert stalled.reading.wait(60)
+        prompt = pool.submit(callbacks.deliver, callback, request(b"1"))
+        done, _ = wait([prompt], 60)
+        stalled.gate.set()
+        assert done == {prompt}
+        assert (prompt.result().status, late.result(60).status) == (200, 429)
+    assert callbacks.wait(url, 60, Cancellation()) is not None
+
+
 def test_who_gave_up_takes_nothing() -> None:
     callbacks = ExecutionCallbacks(NAME, lambda: "http://h", VirtualClock(auto=True))
     url, callback = opened(callbacks)
