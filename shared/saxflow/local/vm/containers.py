@@ -7,6 +7,7 @@ containers are still there, as Docker leaves them. All the rest of Docker is lef
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,8 +21,10 @@ from saxflow.local.replacing import replace_file
 from saxflow.local.vm.processes import GuardedProcess
 
 RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
+COMMAND_MISSING = 127
+_ALIVE = ("running", "restarting")
 _FIRST_BACKOFF_SECONDS = 0.1
-_LONGEST_BACKOFF_SECONDS = 60.0
+_DOUBLINGS = 9  # 51 s; Docker stops at a minute
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -92,17 +95,17 @@ class Engine:
         self._registry = registry
         self._base_env = dict(base_env)
         self._lock = threading.RLock()
-        self._ended = threading.Condition(self._lock)
         self._processes: dict[str, GuardedProcess] = {}
         self._pulled: set[str] = set()
-        self._codes: dict[str, int] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self._containers = {c.name: c for c in self._load()}
 
     def _load(self) -> list[Container]:
         records = [json.loads(f.read_text()) for f in sorted(self._directory.glob("*.json"))]
         found = [Container(**record) for record in records]
-        return [replace(c, status="exited", exit_code=255) if c.running else c for c in found]
+        return [
+            replace(c, status="exited", exit_code=255) if c.status in _ALIVE else c for c in found
+        ]
 
     def boot(self) -> None:
         """Start what its restart policy brings back after a reboot."""
@@ -111,7 +114,7 @@ class Engine:
                 if container.restart == "always" or (
                     container.restart == "unless-stopped" and not container.stopped_by_user
                 ):
-                    self._start(container)
+                    self._start_again(container)
 
     def pull(self, image: str) -> None:
         """Fetch an image.
@@ -134,6 +137,7 @@ class Engine:
         Raises:
             BusyError: the name is taken.
             NotFoundError: the registry has no such image.
+            InputError: it has no command, or cannot be started.
         """
         with self._lock:
             taken = self._containers.get(container.name)
@@ -143,8 +147,22 @@ class Engine:
                     f' container "{taken.id}". You have to remove (or rename) that container.'
                 )
             self.pull(container.image)
+            self._argv(container)
             self._keep(replace(container, created=timestamp()))
             return self._start(self._containers[container.name])
+
+    def run_to_end(self, container: Container) -> tuple[int, str]:
+        """Run a container; return its exit code and what it wrote.
+
+        Raises:
+            BusyError, NotFoundError, InputError: as `run`.
+        """
+        with self._lock:  # one that removes itself cannot be gone before its log is open
+            started = self.run(container)
+            log = self.log(started).open(encoding="utf-8", errors="replace")
+            process = self._processes[started.name]
+        with log:
+            return self._await(started.name, process), log.read()
 
     def find(self, reference: str) -> Container:
         """Return a container by name or by the beginning of its id.
@@ -176,7 +194,12 @@ class Engine:
         return {**self._base_env, **container.env, "SAXFLOW_CONTAINER_MOUNTS": mounts}
 
     def start(self, reference: str) -> None:
-        """Start a stopped container; a running one is left alone."""
+        """Start a stopped container; a running one is left alone.
+
+        Raises:
+            NotFoundError: there is none, or its image is no more.
+            InputError: it cannot be started.
+        """
         with self._lock:
             container = self.find(reference)
             if container.name not in self._processes:
@@ -185,32 +208,32 @@ class Engine:
     def stop(self, reference: str, grace_seconds: float = 10.0) -> None:
         """Send SIGTERM, after the grace SIGKILL, and return when it has ended."""
         with self._lock:
-            container = self._keep(replace(self.find(reference), stopped_by_user=True))
-            process = self._processes.get(container.name)
+            name = self._stopped_by_user(reference).name
+            process = self._processes.get(name)
         if process is None:
             return
         process.terminate()
-        timer = threading.Timer(grace_seconds, process.kill)
-        timer.start()
-        self.wait(container.name)
-        timer.cancel()
+        try:
+            process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        self._await(name, process)
 
     def kill(self, reference: str) -> None:
         """Kill a container at once; its restart policy does not bring it back."""
         with self._lock:
-            container = self._keep(replace(self.find(reference), stopped_by_user=True))
-            process = self._processes.get(container.name)
-        if process is not None:
-            process.kill()
-            self.wait(container.name)
+            name = self._stopped_by_user(reference).name
+            process = self._processes.get(name)
+            if process is not None:
+                process.kill()
+                self._await(name, process)
 
     def wait(self, reference: str) -> int:
         """Return the exit code once the container has stopped."""
         with self._lock:
             container = self.find(reference)
-            while container.name in self._processes:
-                self._ended.wait()
-            return self._codes.get(container.id, container.exit_code)
+            process = self._processes.get(container.name)
+        return container.exit_code if process is None else self._await(container.name, process)
 
     def remove(self, reference: str, *, force: bool) -> None:
         """Remove a container.
@@ -219,57 +242,79 @@ class Engine:
             NotFoundError: there is none.
             BusyError: it runs and `force` is not set.
         """
-        container = self.find(reference)
-        if container.running and not force:
-            raise BusyError(
-                f'cannot remove container "/{container.name}": container is running: stop the'
-                " container before removing or force remove"
-            )
-        self.kill(container.name)
         with self._lock:
+            container = self.find(reference)
+            if container.running and not force:
+                raise BusyError(
+                    f'cannot remove container "/{container.name}": container is running: stop the'
+                    " container before removing or force remove"
+                )
+            self.kill(container.name)
             self._forget(container)
 
-    def _start(self, container: Container) -> Container:
+    def _argv(self, container: Container) -> list[str]:
         command = self._registry().command(container.image)
         if container.entrypoint is not None:
             command = [container.entrypoint] if container.entrypoint else []
         argv = [*command, *container.args]
         if not argv:
             raise InputError("no command specified")
-        process = GuardedProcess(
-            argv,
-            env=self.environment(container),
-            output=self.log(container),
-            cwd=Path(container.workdir) if container.workdir else None,
-        )
+        return argv
+
+    def _start(self, container: Container) -> Container:
+        try:
+            process = GuardedProcess(
+                self._argv(container),
+                env=self.environment(container),
+                output=self.log(container),
+                cwd=Path(container.workdir) if container.workdir else None,
+            )
+        except OSError as error:
+            raise InputError(f"container {container.name} cannot be started: {error}") from error
         self._processes[container.name] = process
         started = self._keep(
             replace(container, status="running", started=timestamp(), stopped_by_user=False)
         )
-        threading.Thread(target=self._watch, args=(started, process), daemon=True).start()
+        threading.Thread(target=self._await, args=(started.name, process), daemon=True).start()
         return started
 
-    def _watch(self, container: Container, process: GuardedProcess) -> None:
+    def _start_again(self, container: Container) -> None:
+        """Start it for its restart policy; what is in the way stands in its log."""
+        try:
+            self._start(container)
+        except (InputError, NotFoundError) as error:
+            self._keep(replace(container, status="exited", exit_code=COMMAND_MISSING))
+            with self.log(container).open("a", encoding="utf-8") as log:
+                log.write(f"{error}\n")
+
+    def _stopped_by_user(self, reference: str) -> Container:
+        container = self.find(reference)
+        status = "exited" if container.status == "restarting" else container.status
+        return self._keep(replace(container, stopped_by_user=True, status=status))
+
+    def _await(self, name: str, process: GuardedProcess) -> int:
+        """Return the exit code of a container's process once the record tells of its end."""
         code = process.wait()
         with self._lock:
-            del self._processes[container.name]
-            self._codes[container.id] = code
-            latest = self._containers[container.name]
-            ended = self._keep(
-                replace(latest, status="exited", exit_code=code, finished=timestamp())
-            )
-            again = _restarts(ended)
-            if again:
-                self._restart_later(ended)
-            elif ended.auto_remove:
-                self._forget(ended)
-            self._ended.notify_all()
+            if self._processes.get(name) is process:
+                del self._processes[name]
+                self._end(self._containers[name], code)
+        return code
+
+    def _end(self, container: Container, code: int) -> None:
+        ended = self._keep(
+            replace(container, status="exited", exit_code=code, finished=timestamp())
+        )
+        if _restarts(ended):
+            self._restart_later(ended)
+        elif ended.auto_remove:
+            self._forget(ended)
 
     def _restart_later(self, container: Container) -> None:
-        delay = min(_FIRST_BACKOFF_SECONDS * 2**container.restart_count, _LONGEST_BACKOFF_SECONDS)
         waiting = self._keep(
             replace(container, status="restarting", restart_count=container.restart_count + 1)
         )
+        delay = _FIRST_BACKOFF_SECONDS * 2 ** min(container.restart_count, _DOUBLINGS)
         timer = threading.Timer(delay, self._restart, args=(waiting,))
         timer.daemon = True
         timer.start()
@@ -277,7 +322,7 @@ class Engine:
     def _restart(self, container: Container) -> None:
         with self._lock:
             if self._containers.get(container.name) == container:
-                self._start(container)
+                self._start_again(container)
 
     def _keep(self, container: Container) -> Container:
         self._containers[container.name] = container

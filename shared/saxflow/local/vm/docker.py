@@ -20,6 +20,7 @@ from saxflow.errors import BusyError, InputError, NotFoundError
 from saxflow.local.vm.containers import RESTART_POLICIES, Container, Engine, new_id
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_RESTART = re.compile(rf"{'|'.join(RESTART_POLICIES)}|on-failure:[0-9]{{1,9}}")
 _TEMPLATE = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+|\.)\s*\}\}")
 
 RUN_FLAGS = {
@@ -147,13 +148,10 @@ class Docker:
         parsed = parse(argv, RUN_FLAGS, RUN_VALUES)
         if not parsed.rest:
             raise UsageError('"docker run" requires at least 1 argument.')
-        container = self._engine.run(described(parsed))
+        container = described(parsed)
         if parsed.has("-d", "--detach"):
-            return Reply(0, f"{container.id}\n")
-        log = self._engine.log(container).open(encoding="utf-8", errors="replace")
-        with log:
-            code = self._engine.wait(container.id)
-            return Reply(code, log.read())
+            return Reply(0, f"{self._engine.run(container).id}\n")
+        return Reply(*self._engine.run_to_end(container))
 
     def _rm(self, argv: list[str], _stdin: str) -> Reply:
         parsed = parse(argv, {"-f", "--force", "-v", "--volumes"}, set())
@@ -166,7 +164,7 @@ class Docker:
 
     def _stop(self, argv: list[str], _stdin: str) -> Reply:
         parsed = parse(argv, set(), {"-t", "--time", "--timeout"})
-        grace = float(parsed.last("-t", "--time", "--timeout", default="10"))
+        grace = _grace_seconds(parsed)
         return self._each(parsed.rest, lambda name: self._engine.stop(name, grace))
 
     def _start(self, argv: list[str], _stdin: str) -> Reply:
@@ -174,7 +172,7 @@ class Docker:
 
     def _restart(self, argv: list[str], _stdin: str) -> Reply:
         parsed = parse(argv, set(), {"-t", "--time", "--timeout"})
-        grace = float(parsed.last("-t", "--time", "--timeout", default="10"))
+        grace = _grace_seconds(parsed)
 
         def again(name: str) -> None:
             self._engine.stop(name, grace)
@@ -206,11 +204,14 @@ class Docker:
 
     def _logs(self, argv: list[str], _stdin: str) -> Reply:
         parsed = parse(argv, {"-t", "--timestamps"}, {"-n", "--tail", "--since"})
-        container = self._engine.find("".join(parsed.rest[:1]))
-        text = self._engine.log(container).read_text(encoding="utf-8", errors="replace")
+        if len(parsed.rest) != 1:
+            raise UsageError('"docker logs" requires exactly 1 argument.')
         tail = parsed.last("-n", "--tail", default="all")
+        last = 0 if tail == "all" else _whole_number("--tail", tail)
+        container = self._engine.find(parsed.rest[0])
+        text = self._engine.log(container).read_text(encoding="utf-8", errors="replace")
         lines = text.splitlines(keepends=True)
-        return Reply(0, "".join(lines if tail == "all" else lines[-int(tail) or len(lines) :]))
+        return Reply(0, "".join(lines if tail == "all" else lines[-last or len(lines) :]))
 
     def _ps(self, argv: list[str], _stdin: str) -> Reply:
         flags = {"-a", "--all", "-q", "--quiet", "--no-trunc"}
@@ -274,7 +275,13 @@ class Docker:
         env = {**self._engine.environment(container), **_env(parsed)}
         try:
             ended = subprocess.run(
-                parsed.rest[1:], env=env, input=stdin, capture_output=True, text=True, check=False
+                parsed.rest[1:],
+                env=env,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
             )
         except OSError as error:
             return Reply(127, "", f"OCI runtime exec failed: {error}\n")
@@ -295,8 +302,11 @@ def described(parsed: Parsed) -> Container:
     if not NAME.fullmatch(name):
         raise UsageError(f"Invalid container name ({name}), only {NAME.pattern} are allowed")
     restart = parsed.last("--restart", default="no")
-    if restart.partition(":")[0] not in RESTART_POLICIES:
-        raise UsageError(f"invalid restart policy: unknown policy {restart!r}")
+    if not _RESTART.fullmatch(restart):
+        raise UsageError(
+            f"invalid restart policy {restart!r}; use one of {', '.join(RESTART_POLICIES)},"
+            " on-failure:COUNT"
+        )
     binds = parsed.all("-v", "--volume")
     return Container(
         id=identity,
@@ -318,9 +328,26 @@ def described(parsed: Parsed) -> Container:
 
 
 def _env(parsed: Parsed) -> dict[str, str]:
-    lines = [line for f in parsed.all("--env-file") for line in Path(f).read_text().splitlines()]
+    lines = [line for file in parsed.all("--env-file") for line in _env_file(file)]
     given = [line for line in lines if line and not line.startswith("#")]
     return dict(_pair(item) for item in [*given, *parsed.all("-e", "--env")])
+
+
+def _env_file(file: str) -> list[str]:
+    try:
+        return Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"env file {file}: {error}") from error
+
+
+def _grace_seconds(parsed: Parsed) -> int:
+    return _whole_number("--time", parsed.last("-t", "--time", "--timeout", default="10"))
+
+
+def _whole_number(option: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UsageError(f"invalid argument {text!r} for {option}: it takes a whole number")
+    return int(text)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -404,13 +431,20 @@ def render(template: str, facts: dict[str, Any]) -> str:
 def _passes(container: Container, rule: str) -> bool:
     kind, value = _pair(rule)
     if kind == "name":
-        return re.search(value, container.name) is not None
+        return _matches(rule, value, container.name)
     if kind == "status":
         return container.status == value
     if kind == "label":
         name, wanted = _pair(value)
         return container.labels.get(name) == (wanted or container.labels.get(name, ""))
     raise UsageError(f"invalid filter {kind!r}")
+
+
+def _matches(rule: str, pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error as error:
+        raise UsageError(f"invalid filter {rule!r}: {error}") from error
 
 
 def _columns(container: Container) -> tuple[str, str, str, str]:

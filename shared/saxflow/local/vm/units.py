@@ -8,6 +8,8 @@ Source: https://www.freedesktop.org/software/systemd/man/latest/systemd.service.
 
 from __future__ import annotations
 
+import logging
+import re
 import shlex
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +21,8 @@ from saxflow.local.vm.docker import Reply, UsageError, parse
 from saxflow.local.vm.processes import GuardedProcess
 
 UNIT_DIRECTORY = "etc/systemd/system"
+_NOW = {"enable": "start", "disable": "stop"}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def read_unit(name: str, text: str) -> Unit:
     """Parse a unit file.
 
     Raises:
-        InputError: a line that is no setting, or no ExecStart.
+        InputError: a line that is no setting, a value that cannot be read, or no ExecStart.
     """
     settings: dict[str, list[str]] = {}
     for line in text.splitlines():
@@ -55,16 +59,35 @@ def read_unit(name: str, text: str) -> Unit:
         if not equals:
             raise InputError(f"{name}: {line!r} is neither a section nor a setting")
         settings.setdefault(key.strip(), []).append(value.strip())
-    if not settings.get("ExecStart"):
+    if not settings.get("ExecStart", [""])[-1]:
         raise InputError(f"{name}: it has no ExecStart=")
-    assignments = [word for line in settings.get("Environment", []) for word in shlex.split(line)]
     return Unit(
         name,
-        shlex.split(settings["ExecStart"][-1]),
-        dict(word.split("=", 1) for word in assignments),
+        _words(name, "ExecStart", settings["ExecStart"][-1]),
+        dict(pair for line in settings.get("Environment", []) for pair in _assignments(name, line)),
         settings.get("Restart", ["no"])[-1],
-        float(settings.get("RestartSec", ["0.1"])[-1].removesuffix("s")),
+        _seconds(name, settings.get("RestartSec", ["0.1"])[-1]),
     )
+
+
+def _words(name: str, key: str, value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise InputError(f"{name}: {key}={value}: {error}") from error
+
+
+def _assignments(name: str, value: str) -> list[tuple[str, str]]:
+    words = [word.partition("=") for word in _words(name, "Environment", value)]
+    if not all(equals for _, equals, _ in words):
+        raise InputError(f"{name}: Environment={value}: each word must be NAME=VALUE")
+    return [(variable, text) for variable, _, text in words]
+
+
+def _seconds(name: str, value: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?s?", value):
+        raise InputError(f"{name}: RestartSec={value}: write a number of seconds")
+    return float(value.removesuffix("s"))
 
 
 class Systemctl:
@@ -94,12 +117,11 @@ class Systemctl:
         try:
             parsed = parse(argv, {"--no-block", "--quiet", "-q"}, set())
             verb, names = "".join(parsed.rest[:1]), parsed.rest[1:]
-            now = "--now" in names
             if verb == "daemon-reload":
                 return Reply()
             if verb not in self._commands:
                 raise UsageError(f"Unknown command verb {verb}.")
-            verbs = [verb, "start"] if verb == "enable" and now else [verb]
+            verbs = [verb, _NOW[verb]] if "--now" in names and verb in _NOW else [verb]
             units = [_full(name) for name in names if name != "--now"]
             replies = [self._commands[v](unit) for v in verbs for unit in units]
         except (InputError, NotFoundError) as error:
@@ -114,7 +136,10 @@ class Systemctl:
         """Start the units that were enabled before the reboot."""
         wanted = self._root / UNIT_DIRECTORY / "multi-user.target.wants"
         for link in sorted(wanted.glob("*.service")):
-            self._start(link.name)
+            try:
+                self._start(link.name)
+            except (InputError, NotFoundError) as error:
+                _LOG.warning("%s", error)  # the others come up all the same
 
     def _start(self, name: str) -> Reply:
         with self._lock:

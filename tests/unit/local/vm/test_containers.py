@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
@@ -168,17 +167,6 @@ def test_what_removes_itself_can_be_killed_stopped_and_removed(engine):
         engine.run(container("c", "600", image="sleep", auto_remove=True))
         act("c")
         assert engine.list() == []
-
-
-def test_wait_tells_of_this_end_although_it_was_started_again(engine):
-    for _ in range(20):
-        engine.run(container("c", "600", image="sleep"))
-        with ThreadPoolExecutor(1) as pool:
-            code = pool.submit(engine.wait, "c")
-            engine.kill("c")
-            engine.start("c")
-            assert code.result(30) == 137
-            engine.remove("c", force=True)
 
 
 def test_run_to_its_end_tells_what_it_wrote(engine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -56,10 +57,23 @@ def test_unit_file_is_read():
     assert (unit.restart, unit.restart_seconds) == ("always", 2.0)
 
 
-@pytest.mark.parametrize("text", ["[Service]\n", "nonsense\n"])
-def test_bad_unit_is_refused_by_name(text):
-    with pytest.raises(InputError, match=r"x\.service"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[Service]\n", "no ExecStart="),
+        ("nonsense\n", "'nonsense'"),
+        ("ExecStart=/bin/sh 'x\n", "ExecStart=/bin/sh 'x"),
+        ("ExecStart=\n", "no ExecStart="),
+        ("ExecStart=x\nEnvironment=A\n", "Environment=A"),
+        ("ExecStart=x\nEnvironment='A=b\n", "Environment='A=b"),
+        ("ExecStart=x\nRestartSec=100ms\n", "RestartSec=100ms"),
+        ("ExecStart=x\nRestartSec=nan\n", "RestartSec=nan"),
+    ],
+)
+def test_bad_unit_is_refused_by_name_and_line(text, words):
+    with pytest.raises(InputError, match=re.escape("x.service")) as caught:
         read_unit("x.service", text)
+    assert words in str(caught.value)
 
 
 def test_start_runs_and_stop_ends_it(machine, lines):
@@ -105,10 +119,23 @@ def test_enabled_units_come_up_at_boot(machine, lines):
     assert systemctl(["is-active", "x"], "").code == 3
 
 
-def test_enable_now_starts_too(machine, lines):
+def test_boot_goes_on_without_units_that_cannot_start(machine, lines, tmp_path):
+    systemctl, log = machine()
+    units = tmp_path / UNIT_DIRECTORY
+    (units / "a.service").write_text("nonsense\n")
+    systemctl(["enable", "x"], "")
+    for name in ("a", "b"):
+        (units / f"multi-user.target.wants/{name}.service").touch()
+    systemctl.boot()
+    assert lines(log, 1) == ["b c"]
+
+
+def test_now_starts_what_is_enabled_and_stops_what_is_disabled(machine, lines):
     systemctl, log = machine()
     systemctl(["enable", "--now", "x"], "")
     assert lines(log, 1) == ["b c"]
+    systemctl(["disable", "--now", "x"], "")
+    assert systemctl(["is-active", "x"], "").code == 3
 
 
 @pytest.mark.parametrize("argv", [["start", "none"], ["hibernate"], ["--what"]])
