@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,10 @@ class AddressClaim:
             if sockets is not None:
                 self._sockets = sockets
                 return
-        raise ConfigurationError("no free loopback address in 127.0.1.0 to 127.0.254.255")
+        raise ConfigurationError(
+            f"no {workers} free loopback addresses within 127.0.1.0 to 127.0.254.255: port"
+            f" {CLAIM_PORT} is bound on all; delete TPU nodes, or stop another embedded cloud"
+        )
 
     @property
     def addresses(self) -> list[str]:
@@ -80,7 +85,7 @@ class VmPaths:
 
 
 class VirtualMachine:
-    """One worker's VM.
+    """One worker's VM; once erased it cannot be powered on again.
 
     Args:
         paths: its directories.
@@ -100,9 +105,10 @@ class VirtualMachine:
         container_env: Mapping[str, str],
     ) -> None:
         self.paths = paths
+        self._power = threading.RLock()
+        self._erased = False
         self._process: GuardedProcess | None = None
-        self._config_file = paths.host / "machine.json"
-        config = MachineConfig(
+        self._config = MachineConfig(
             address=address,
             root=str(paths.root),
             host=str(paths.host),
@@ -110,7 +116,6 @@ class VirtualMachine:
             images=str(images),
             container_env=dict(container_env),
         )
-        config.save(self._config_file)
 
     @property
     def running(self) -> bool:
@@ -118,22 +123,29 @@ class VirtualMachine:
         return self._process is not None and self._process.running()
 
     def power_on(self) -> None:
-        """Boot; the startup script runs within half a second."""
-        self._process = GuardedProcess(
-            [sys.executable, "-m", "saxflow.local.vm.machine", str(self._config_file)],
-            env=_machine_environment(),
-            output=self.paths.host / "machine.log",
-        )
+        """Boot, unless it is up or erased; the startup script runs within half a second."""
+        with self._power:
+            if self._erased or self.running:
+                return
+            file = self.paths.host / "machine.json"
+            self._config.save(file)
+            self._process = GuardedProcess(
+                [sys.executable, "-m", "saxflow.local.vm.machine", str(file)],
+                env=_machine_environment(),
+                output=self.paths.host / "machine.log",
+            )
 
     def power_off(self) -> None:
         """End every process of the VM at once; its disk stays."""
-        if self._process is not None:
-            self._process.kill()
+        with self._power:
+            if self._process is not None:
+                self._process.kill()
 
     def reset(self) -> None:
         """Reboot it the hard way."""
-        self.power_off()
-        self.power_on()
+        with self._power:
+            self.power_off()
+            self.power_on()
 
     def guest_attributes(self, query: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return (namespace, key, value) of what the guest wrote.
@@ -142,18 +154,21 @@ class VirtualMachine:
             query: namespace, or namespace and key; empty for everything.
         """
         directory = self.paths.host / "guest-attributes"
-        found = [
-            (file.parent.name, file.name, file.read_text(encoding="utf-8"))
-            for file in sorted(directory.glob("*/*"))
-            if not file.name.startswith(".")
-        ]
-        return [item for item in found if list(item[: len(query)]) == list(query)]
+        found: list[tuple[str, str, str]] = []
+        for file in sorted(directory.glob("*/*")):
+            item = file.parent.name, file.name
+            if not file.name.startswith(".") and list(item[: len(query)]) == list(query):
+                with suppress(FileNotFoundError):  # the guest deleted it meanwhile
+                    found.append((*item, file.read_text(encoding="utf-8")))
+        return found
 
     def erase(self) -> None:
-        """End it and remove its disk."""
-        self.power_off()
-        shutil.rmtree(self.paths.root, ignore_errors=True)
-        shutil.rmtree(self.paths.host, ignore_errors=True)
+        """End it for good and remove its disk."""
+        with self._power:
+            self._erased = True
+            self.power_off()
+            shutil.rmtree(self.paths.root, ignore_errors=True)
+            shutil.rmtree(self.paths.host, ignore_errors=True)
 
 
 def _machine_environment() -> dict[str, str]:

@@ -22,7 +22,8 @@ from saxflow.local.replacing import replace_file
 PREFIX = "/computeMetadata/v1/"
 GUEST_ATTRIBUTES = "instance/guest-attributes/"
 FLAVOR = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_ATTRIBUTES = "instance/attributes/"
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _LARGEST_VALUE_BYTES = 256 * 1024
 
 
@@ -61,23 +62,28 @@ class MetadataTree:
         if not below:
             return _text(404, f"{path} not found\n")
         if recursive:
-            return json_response(200, _nested(below), FLAVOR)
+            return json_response(200, _nested(below, prefix), FLAVOR)
         names = {k.partition("/")[0] + ("/" if "/" in k else "") for k in below}
         return _text(200, "".join(f"{name}\n" for name in sorted(names)))
 
     def _guest_attribute(self, request: Request, path: str) -> Response:
         namespace, _, key = path.partition("/")
-        if not (_KEY.fullmatch(namespace) and _KEY.fullmatch(key)) or ".." in (namespace, key):
+        if not (_KEY.fullmatch(namespace) and _KEY.fullmatch(key)):
             return _text(400, f"guest attribute {path!r} must be namespace/key\n")
         file = self._guest / namespace / key
-        if request.method == "PUT":
-            return _store(file, request.body.read())
-        if not file.is_file():
+        try:
+            match request.method:
+                case "PUT":
+                    return _store(file, request.body.read())
+                case "DELETE":
+                    file.unlink()
+                    return _text(200, "")
+                case "GET" | "HEAD":
+                    return _text(200, file.read_text(encoding="utf-8"))
+                case method:
+                    return _text(405, f"{method} is not allowed here\n")
+        except FileNotFoundError:
             return _text(404, f"{path} not found\n")
-        if request.method == "DELETE":
-            file.unlink()
-            return _text(200, "")
-        return _text(200, file.read_text(encoding="utf-8"))
 
 
 def tpu_leaves(
@@ -137,20 +143,32 @@ def tpu_env(project: str, zone: str, node: str, worker: int, accelerator_type: s
 
 def _store(file: Path, data: bytes) -> Response:
     if len(data) > _LARGEST_VALUE_BYTES:
-        return _text(400, "guest attribute is larger than 256 KiB\n")
+        return _text(400, f"guest attribute has {len(data)} bytes; it may have 256 KiB\n")
+    if not _is_text(data):
+        return _text(400, "guest attribute is no UTF-8 text\n")
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_file(file, data)
     return _text(200, "")
 
 
-def _nested(leaves: Mapping[str, str]) -> dict[str, Any]:
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _nested(leaves: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """Return leaves below a prefix as JSON has them: in camel case, but for keys of users."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
-        *parents, name = path.split("/")
+        verbatim = f"{prefix}{path}".startswith(_ATTRIBUTES)
+        *parents, name = path.split("/") if verbatim else map(_camel, path.split("/"))
         place = tree
         for parent in parents:
-            place = place.setdefault(_camel(parent), {})
-        place[_camel(name)] = value
+            place = place.setdefault(parent, {})
+        place[name] = value
     return tree
 
 

@@ -143,7 +143,7 @@ def test_boot_goes_on_without_what_cannot_start(make_engine, tmp_path, broken):
     engine = left_behind(make_engine, tmp_path, status="running", restart="always", **broken)
     engine.boot()
     assert engine.find("c").status == "exited"
-    assert list(broken.values())[0] in engine.log(engine.find("c")).read_text()
+    assert next(iter(broken.values())) in engine.log(engine.find("c")).read_text()
 
 
 def test_thousands_of_restarts_do_not_end_the_next(make_engine, tmp_path, eventually):

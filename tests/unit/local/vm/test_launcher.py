@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -77,6 +78,18 @@ def test_erase_removes_the_disk(vm, lines):
     assert not vm.paths.host.exists()
 
 
+def test_what_was_erased_does_not_come_back(vm, lines):
+    vm.power_on()
+    lines(vm.paths.root / "done", 1)
+    with ThreadPoolExecutor(4) as pool:
+        for act in (vm.reset, vm.erase, vm.reset, vm.power_on):
+            pool.submit(act)
+    vm.erase()
+    vm.reset()
+    assert not vm.running
+    assert not vm.paths.host.exists()
+
+
 def test_guest_attributes_are_read_from_the_hosts_side(vm):
     directory = vm.paths.host / "guest-attributes/sax"
     directory.mkdir(parents=True)
@@ -85,6 +98,14 @@ def test_guest_attributes_are_read_from_the_hosts_side(vm):
     assert vm.guest_attributes([]) == [("sax", "state", "ready")]
     assert vm.guest_attributes(["sax", "state"]) == [("sax", "state", "ready")]
     assert vm.guest_attributes(["other"]) == []
+
+
+def test_guest_attributes_that_go_meanwhile_are_left_out(vm):
+    directory = vm.paths.host / "guest-attributes/sax"
+    directory.mkdir(parents=True)
+    (directory / "gone").symlink_to("nowhere")  # listed, and no more there when it is read
+    (directory / "state").write_text("ready")
+    assert vm.guest_attributes(["sax"]) == [("sax", "state", "ready")]
 
 
 def test_claims_never_overlap_and_can_be_given_back():

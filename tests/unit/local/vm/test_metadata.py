@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -76,8 +77,11 @@ def test_token_is_json(ask):
 
 def test_directories_are_listed_or_told_as_json(ask):
     assert "service-accounts/" in ask(V1 + "instance/")[1].split()
-    whole = json.loads(ask(V1 + "instance/attributes/?recursive=true")[1])
-    assert whole["agentWorkerNumber"] == "1"
+    whole = json.loads(ask(V1 + "?recursive=true")[1])
+    assert whole["project"]["projectId"] == "p"
+    assert whole["instance"]["attributes"]["agent-worker-number"] == "1"  # keys of users stay
+    part = json.loads(ask(V1 + "instance/attributes/?recursive=true")[1])
+    assert part == whole["instance"]["attributes"]
 
 
 def test_missing_and_foreign_paths_are_404(ask):
@@ -94,7 +98,7 @@ def test_guest_attributes_are_written_read_and_deleted(ask):
     assert ask(path)[0] == 404
 
 
-@pytest.mark.parametrize("path", ["sax", "../state", "a/b/c", "a/..", "a/%2e%2e"])
+@pytest.mark.parametrize("path", ["sax", "../state", "a/b/c", "a/..", "a/%2e%2e", "./a", "a/."])
 def test_guest_attributes_stay_in_their_place(ask, path):
     assert ask(V1 + "instance/guest-attributes/" + path, "PUT", b"x")[0] == 400
 
@@ -104,8 +108,24 @@ def test_guest_attribute_has_a_size(ask):
     assert ask(path, "PUT", b"x" * 262_145)[0] == 400
 
 
+def test_guest_attribute_is_text(ask):
+    path = V1 + "instance/guest-attributes/sax/state"
+    assert ask(path, "PUT", b"\xff")[0] == 400
+    assert ask(path)[0] == 404
+
+
+def test_guest_attribute_may_be_deleted_by_two_at_once(ask):
+    path = V1 + "instance/guest-attributes/sax/state"
+    for _ in range(20):
+        ask(path, "PUT", b"x")
+        with ThreadPoolExecutor(4) as pool:
+            codes = [code for code, _ in pool.map(lambda _: ask(path, "DELETE"), range(4))]
+        assert sorted(codes) == [200, 404, 404, 404]
+
+
 def test_only_guest_attributes_can_be_written(ask):
     assert ask(V1 + "instance/id", "PUT", b"x")[0] == 405
+    assert ask(V1 + "instance/guest-attributes/sax/state", "POST", b"x")[0] == 405
 
 
 def test_tpu_env_is_one_quoted_value_a_line():
