@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 from saxflow.local.clock import Clock
 from saxflow.local.http import Request, Response, json_response
-from saxflow.local.workflows.failures import Value, WorkflowFailure, value_error
+from saxflow.local.workflows.bodies import decode_body
+from saxflow.local.workflows.failures import Value, value_error
 from saxflow.local.workflows.runtime import Cancellation
 from saxflow.local.workflows.stdlib.encoding import FUNCTIONS as ENCODING
-from saxflow.local.workflows.values import from_json
 
 MOUNT = "/workflow-callbacks"
 
@@ -119,7 +119,7 @@ class ExecutionCallbacks:
         body = request.body.read()
         return {
             "http_request": {
-                "body": _decoded(body, request.headers.get("Content-Type") or ""),
+                "body": decode_body(body, request.headers.get("Content-Type") or ""),
                 "headers": headers,
                 "method": request.method,
                 "query": {name: values[-1] for name, values in request.query.items()},
@@ -136,12 +136,3 @@ def _id(url: str) -> str:
 
 def _refusal(status: int, message: str) -> Response:
     return json_response(status, {"error": {"code": status, "message": message}})
-
-
-def _decoded(body: bytes, kind: str) -> Value:
-    if kind.startswith("application/json"):
-        try:
-            return from_json(body)
-        except WorkflowFailure:
-            return body.decode("utf-8", "replace")
-    return body.decode("utf-8", "replace") if kind.startswith("text/") else body

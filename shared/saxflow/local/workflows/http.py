@@ -10,37 +10,41 @@ https://cloud.google.com/workflows/docs/reference/stdlib/http/request
 from __future__ import annotations
 
 import http.client
+import re
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urldefrag, urlencode, urljoin, urlsplit
 
+from saxflow.local.workflows.bodies import decode_body, default_content_type, encode_body
 from saxflow.local.workflows.failures import (
     Value,
     WorkflowFailure,
     failure,
     resource_limit,
-    type_error,
     value_error,
 )
 from saxflow.local.workflows.stdlib.signature import expect, expect_number
-from saxflow.local.workflows.values import from_json, text_of, to_json, type_name
+from saxflow.local.workflows.values import text_of
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 DEFAULT_TIMEOUT_SECONDS = 300.0
 TIMEOUT_LIMIT_SECONDS = 1800.0
 RESPONSE_LIMIT_BYTES = 2 * 1024 * 1024
+IDLE_LIMIT = 64
 USER_AGENT = "GoogleCloudWorkflows; (+https://cloud.google.com/workflows/docs)"
 
 _REQUEST_METHODS = (*HTTP_METHODS, "HEAD", "OPTIONS", "TRACE", "CONNECT")
 _REDIRECTS = {301: "GET", 302: "GET", 303: "GET", 307: None, 308: None}
 _REDIRECT_LIMIT = 10
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _CHUNK_BYTES = 64 * 1024
 _AUTH_TYPES = frozenset({"OAuth2", "OIDC"})
 
@@ -81,19 +85,19 @@ def read_request(method: Value, arguments: Mapping[str, Value]) -> HttpRequest:
     if verb not in _REQUEST_METHODS:
         raise value_error(f"method {verb!r} is unknown; use one of {', '.join(_REQUEST_METHODS)}")
     headers = _headers(arguments.get("headers"))
-    body = _body(arguments.get("body"), headers)
+    body = arguments.get("body")
     return HttpRequest(
         method=verb,
         url=_url(arguments["url"], arguments.get("query")),
         headers=headers,
-        body=body,
+        body=None if body is None else encode_body(body, _content_type(body, headers)),
         auth=_auth(arguments.get("auth")),
         timeout_seconds=_timeout(arguments.get("timeout")),
     )
 
 
 def _url(url: Value, query: Value) -> str:
-    text = expect(url, str, "url")
+    text = urldefrag(expect(url, str, "url")).url
     parts = _split(text)
     fields = {} if query is None else expect(query, dict, "query")
     pairs = [pair for name, value in fields.items() for pair in _pairs(name, value)]
@@ -121,33 +125,25 @@ def _pairs(name: str, value: Value) -> list[tuple[str, str]]:
 def _headers(value: Value) -> dict[str, str]:
     given = {} if value is None else expect(value, dict, "headers")
     headers = {name: text_of(item) for name, item in given.items() if item is not None}
-    agent = next((name for name in headers if name.lower() == "user-agent"), "User-Agent")
+    for name, text in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+            raise value_error(
+                f"header {name[:60]!r}: {text[:60]!r} cannot be sent; names are letters, digits and"
+                " hyphens, values one line of Latin-1 text"
+            )
+    agent = _present(headers, "User-Agent")
     headers[agent] = f"{headers.get(agent, '')} {USER_AGENT}".strip()
     return headers
 
 
-def _body(body: Value, headers: dict[str, str]) -> bytes | None:
-    if body is None:
-        return None
-    kind = next((v for k, v in headers.items() if k.lower() == "content-type"), None)
-    if kind is None:
-        binary = isinstance(body, bytes)
-        kind = "application/octet-stream" if binary else "application/json; charset=utf-8"
-        headers["Content-Type"] = kind
-    if isinstance(body, bytes):
-        return body
-    if _is_json(kind):
-        return to_json(body).encode()
-    if isinstance(body, str):
-        return body.encode()
-    if isinstance(body, dict) and "x-www-form-urlencoded" in kind:
-        return urlencode({k: text_of(v) for k, v in body.items()}).encode()
-    raise type_error(f"a body of type {type_name(body)} cannot be sent as {kind}")
+def _present(headers: Mapping[str, str], name: str) -> str:
+    """Return a header's name as it is written there, as it was asked for when it is not there."""
+    return next((each for each in headers if each.lower() == name.lower()), name)
 
 
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
+def _content_type(body: Value, headers: dict[str, str]) -> str:
+    """Return the content type of a body, which then stands in the headers."""
+    return headers.setdefault(_present(headers, "Content-Type"), default_content_type(body))
 
 
 def _auth(value: Value) -> str | None:
@@ -198,13 +194,14 @@ class HttpClient:
         """
         deadline = time.monotonic() + request.timeout_seconds
         url, method = request.url, request.method
-        for _ in range(_REDIRECT_LIMIT):
+        for _ in range(1 + _REDIRECT_LIMIT):
             answer = self._exchange(request, method, self._local(url), deadline, cancellation)
             location = answer.headers.get("location")
             if answer.code not in _REDIRECTS or location is None:
                 return _accepted(answer)
             url = urljoin(url, location)
-            method = _REDIRECTS[answer.code] or method
+            if method != "HEAD":
+                method = _REDIRECTS[answer.code] or method
         raise failure("HttpError", f"more than {_REDIRECT_LIMIT} redirects from {request.url}")
 
     def _local(self, url: str) -> str:
@@ -236,7 +233,6 @@ class HttpClient:
 @dataclass(frozen=True)
 class _Answer:
     code: int
-    reason: str
     headers: dict[str, str]
     body: bytes
 
@@ -254,10 +250,8 @@ class _Line:
         self._broken = True
         sock: socket.socket | None = self._connection.sock
         if sock is not None:
-            try:
+            with suppress(OSError):  # a peer that has gone breaks it off as well
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                sock.close()
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
@@ -298,7 +292,7 @@ class _Line:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise failure("ConnectionError", f"{self._url}: {error!r}") from None
         fields = {name.lower(): value for name, value in response.getheaders()}
-        return _Answer(response.status, response.reason, fields, content)
+        return _Answer(response.status, fields, content)
 
     def _read(self, response: http.client.HTTPResponse) -> bytes:
         pieces: list[bytes] = []
@@ -326,7 +320,7 @@ def _accepted(answer: _Answer) -> Value:
     content: dict[str, Value] = {
         "code": answer.code,
         "headers": answer.headers,
-        "body": _decoded(answer),
+        "body": decode_body(answer.body, answer.headers.get("content-type", "")),
     }
     if 200 <= answer.code < 300:
         return content
@@ -334,37 +328,28 @@ def _accepted(answer: _Answer) -> Value:
     raise WorkflowFailure({"message": message, "tags": ["HttpError"], **content})
 
 
-def _decoded(answer: _Answer) -> Value:
-    kind = answer.headers.get("content-type", "")
-    if _is_json(kind):
-        try:
-            return from_json(answer.body) if answer.body else None
-        except WorkflowFailure:
-            return answer.body.decode("utf-8", "replace")
-    if kind.lower().startswith("text/"):
-        return answer.body.decode("utf-8", "replace")
-    return answer.body
-
-
 class _Pool:
-    """Idle connections by scheme, host and port."""
+    """Idle connections, the one used last at the end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        self._idle: list[tuple[str, http.client.HTTPConnection]] = []
         self._tls: ssl.SSLContext | None = None
 
     def take(self, parts: SplitResult) -> http.client.HTTPConnection:
         """Return an idle connection that its peer has not closed, or a new one."""
-        while True:
-            with self._lock:
-                waiting = self._idle.get((parts.scheme, parts.netloc), [])
-                connection = waiting.pop() if waiting else None
-            if connection is None:
-                return self._new(parts)
-            if not select.select([connection.sock], [], [], 0)[0]:
+        while (connection := self._idle_to(_peer(parts))) is not None:
+            if not _hung_up([connection]):
                 return connection
             connection.close()
+        return self._new(parts)
+
+    def _idle_to(self, peer: str) -> http.client.HTTPConnection | None:
+        with self._lock:
+            for position in reversed(range(len(self._idle))):
+                if self._idle[position][0] == peer:
+                    return self._idle.pop(position)[1]
+        return None
 
     def _new(self, parts: SplitResult) -> http.client.HTTPConnection:
         host = parts.hostname or ""
@@ -374,14 +359,35 @@ class _Pool:
         return http.client.HTTPConnection(host, parts.port)
 
     def give_back(self, parts: SplitResult, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection; close those whose peer has gone, and the oldest of too many."""
         if connection.sock is None:
             return
         with self._lock:
-            self._idle.setdefault((parts.scheme, parts.netloc), []).append(connection)
+            self._idle.append((_peer(parts), connection))
+            gone = _hung_up([each for _, each in self._idle])
+            kept = [each for each in self._idle if each[1] not in gone][-IDLE_LIMIT:]
+            closed = [each for each in self._idle if each not in kept]
+            self._idle = kept
+        for _, each in closed:
+            each.close()
 
     def close(self) -> None:
         with self._lock:
-            idle = [connection for group in self._idle.values() for connection in group]
-            self._idle.clear()
-        for connection in idle:
+            idle, self._idle = self._idle, []
+        for _, connection in idle:
             connection.close()
+
+
+def _peer(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _hung_up(
+    idle: Sequence[http.client.HTTPConnection],
+) -> list[http.client.HTTPConnection]:
+    """Return the connections with something to read: an end, or what nobody has asked for."""
+    poll = select.poll()
+    by_number = {connection.sock.fileno(): connection for connection in idle}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(0)]

@@ -19,7 +19,7 @@ from saxflow.local.workflows.failures import Value, resource_limit, type_error, 
 STRING_LIMIT_BYTES = 256 * 1024
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
-_SURROGATE = re.compile(r"\\u[dD]")
+_SURROGATE = re.compile(r"\\u[dD]|[\ud800-\udfff]")
 _NUMBER_BYTES = 8
 _ENTRY_BYTES = 2
 
@@ -157,8 +157,9 @@ def from_json(text: str | bytes) -> Value:
         WorkflowFailure: ValueError, it is not JSON.
     """
     try:
-        value = json.loads(text, parse_int=_json_int, parse_constant=_no_constant)
-        if _SURROGATE.search(text if isinstance(text, str) else text.decode("utf-8", "replace")):
+        source = text if isinstance(text, str) else text.decode("utf-8-sig")
+        value = json.loads(source, parse_int=_json_int, parse_constant=_no_constant)
+        if _SURROGATE.search(source):
             checked_text(json.dumps(value, ensure_ascii=False))
         return value
     except RecursionError:

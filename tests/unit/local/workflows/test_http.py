@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from saxflow.local.http import HttpServer, json_response
 from saxflow.local.workflows import Cancellation, Cancelled, HttpClient, WorkflowFailure
-from saxflow.local.workflows.http import HttpRequest, read_request
+from saxflow.local.workflows.http import IDLE_LIMIT, HttpRequest, read_request
 
 Send = Callable[..., Any]
 
@@ -143,6 +148,52 @@ def test_connections_are_kept_and_replaced_when_the_peer_closed_them(
     assert ports[0] == ports[1] != ports[2]
 
 
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_process_may_have_thousands_of_files_open(peer: Any, send: Send) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        while stack.enter_context(open(os.devnull)).fileno() < 1100:
+            pass
+        for _ in range(2):
+            assert send("GET", peer.url)["code"] == 200
+    ports = [seen.client_port for seen in peer.requests]
+    assert ports[0] == ports[1]
+
+
+def test_connections_to_peers_that_went_away_are_closed(
+    send: Send, eventually: Callable[..., None]
+) -> None:
+    before = open_files()
+    for _ in range(5):
+        server = HttpServer(lambda _: json_response(200, {}))
+        server.start()
+        send("GET", server.url)
+        server.stop()
+    eventually(lambda: open_files() <= before + 1)
+
+
+def test_after_a_rush_few_connections_are_kept(
+    peer: Any, answer: Any, send: Send, eventually: Callable[..., None]
+) -> None:
+    before, count = open_files(), IDLE_LIMIT + 6
+    together = threading.Barrier(count, timeout=60)
+
+    def respond(seen: Any) -> Any:
+        together.wait()
+        return answer()
+
+    peer.respond = respond
+    with ThreadPoolExecutor(count) as pool:
+        replies = list(pool.map(lambda _: send("GET", peer.url), range(count)))
+    assert len(replies) == count
+    eventually(lambda: open_files() <= before + 2 * IDLE_LIMIT)
+
+
 def test_a_request_is_sent_once_even_when_a_kept_connection_breaks(
     peer: Any, answer: Any, send: Send
 ) -> None:
@@ -162,8 +213,26 @@ def test_redirects_are_followed(peer: Any, answer: Any, send: Send) -> None:
         ("POST", b'{"a":1}'),
         ("GET", b""),
     ]
+    assert send("HEAD", f"{peer.url}/here")["code"] == 200
+    assert peer.requests[-1].method == "HEAD"
     peer.respond = lambda seen: answer(302, headers={"Location": "/again"})
     assert "redirects" in payload(lambda: send("GET", peer.url))["message"]
+
+
+def test_ten_redirects_are_not_too_many(peer: Any, answer: Any, send: Send) -> None:
+    def respond(seen: Any) -> Any:
+        left = int(seen.path[1:])
+        return answer(302, headers={"Location": f"/{left - 1}"}) if left else answer.of("ok")
+
+    peer.respond = respond
+    assert send("GET", f"{peer.url}/10")["body"] == "ok"
+    assert "more than 10 redirects" in payload(lambda: send("GET", f"{peer.url}/11"))["message"]
+
+
+def test_a_fragment_is_not_sent(peer: Any, send: Send) -> None:
+    send("GET", f"{peer.url}/a?b=c#d", query={"e": "f"})
+    send("GET", f"{peer.url}/a#d")
+    assert [seen.path for seen in peer.requests] == ["/a?b=c&e=f", "/a"]
 
 
 def test_roots_are_mapped_to_local_ones(peer: Any, answer: Any) -> None:
@@ -186,6 +255,9 @@ def test_roots_are_mapped_to_local_ones(peer: Any, answer: Any) -> None:
         ({"url": "http://h", "timeout": "5"}, "TypeError"),
         ({"url": "http://h", "auth": {"type": "Basic"}}, "ValueError"),
         ({"url": "http://h", "headers": []}, "TypeError"),
+        ({"url": "http://h", "headers": {"a b": "c"}}, "ValueError"),
+        ({"url": "http://h", "headers": {"a": "b\r\nc: d"}}, "ValueError"),
+        ({"url": "http://h", "headers": {"a": "\u2028"}}, "ValueError"),
         ({"url": "http://h", "query": "a=b"}, "TypeError"),
         ({"url": "http://h", "body": [1], "headers": {"content-type": "text/plain"}}, "TypeError"),
     ],

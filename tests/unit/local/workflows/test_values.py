@@ -84,6 +84,16 @@ def test_deeply_nested_json_is_refused() -> None:
         from_json("[" * 100_000)
 
 
+@pytest.mark.parametrize("text", [b'"\xed\xa0\x80"', b'"\xff"', '"\ud800"', r'"\ud800"'])
+def test_text_that_is_not_unicode_is_not_json(text: str | bytes) -> None:
+    with pytest.raises(WorkflowFailure, match="ValueError"):
+        from_json(text)
+
+
+def test_bytes_may_begin_with_a_mark() -> None:
+    assert from_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
 def test_text_of_numbers() -> None:
     assert [text_of(value) for value in (1, 1.5, 1e20, False)] == ["1", "1.5", "1e+20", "false"]
 
