@@ -5,32 +5,33 @@ from __future__ import annotations
 import threading
 import uuid
 from bisect import bisect_left, insort
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from google.api_core import exceptions
-
 from saxflow.local.storage.journal import Journal
-from saxflow.local.storage.resources import BucketRecord, ObjectRecord
+from saxflow.local.storage.resources import BucketRecord, ObjectRecord, no_such_bucket
 
-
-def no_such_bucket() -> exceptions.NotFound:
-    """Return what every call on a bucket that does not exist is answered."""
-    return exceptions.NotFound(
-        "The specified bucket does not exist.", errors=[{"reason": "NoSuchBucket"}]
-    )
+LEAST_LINES = 10_000
+"""A journal of fewer changes is left to grow, however few objects live."""
 
 
 class Bucket:
-    """One bucket: its record, its live objects and the directory they are in."""
+    """One bucket: its record, its live objects and the directory they are in.
+
+    Attributes:
+        lock: whoever looks at several of the others, or needs them to stay as they are, holds it.
+        closed: it was deleted, or its store was closed: nothing changes any more.
+    """
 
     def __init__(self, record: BucketRecord, directory: Path) -> None:
         self.record = record
         self.lock = threading.RLock()
-        self.deleted = False
+        self.closed = False
         self._data = directory / "data"
         self._data.mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(directory / "journal.jsonl")
-        self.live = self.journal.load()
+        self._journal = Journal(directory / "journal.jsonl")
+        self.live = self._journal.load()
         self.names = sorted(self.live)
         self._sweep()
 
@@ -42,28 +43,58 @@ class Bucket:
         """Return a path for new data."""
         return self._data / uuid.uuid4().hex
 
-    def check_alive(self) -> None:
-        """Raise NotFound when the bucket was deleted meanwhile. Needs the lock."""
-        if self.deleted:
-            raise no_such_bucket()
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Hold the lock for a change.
+
+        Raises:
+            NotFound: the bucket was deleted meanwhile.
+        """
+        with self.lock:
+            if self.closed:
+                raise no_such_bucket()
+            yield
+
+    def close(self) -> None:
+        """End every change, and release the journal."""
+        with self.lock:
+            self.closed = True
+            self._journal.close()
 
     def put(self, record: ObjectRecord) -> ObjectRecord | None:
-        """Make a record the live one; return the one before. Needs the lock."""
+        """Make a record the live one; return the one before. Only while `changing`.
+
+        Raises:
+            NotFound: its data went with an earlier bucket of this name.
+            OSError: it cannot be written down; nothing has changed.
+        """
+        if not self.path(record.file).exists():
+            raise no_such_bucket()
+        if self._journal.lines >= max(LEAST_LINES, 4 * len(self.live)):
+            self._journal.rewrite(self.live.values())
         previous = self.live.get(record.name)
-        self.journal.put(record)
+        self._journal.put(record)
         self.live[record.name] = record
         if previous is None:
             insort(self.names, record.name)
         elif previous.file != record.file:
-            self.path(previous.file).unlink(missing_ok=True)
+            self._drop(previous.file)
         return previous
 
     def remove(self, record: ObjectRecord) -> None:
-        """Forget a live record. Needs the lock."""
-        self.journal.delete(record.name)
+        """Forget a live record. Only while `changing`.
+
+        Raises:
+            OSError: it cannot be written down; nothing has changed.
+        """
+        self._journal.delete(record.name)
         del self.live[record.name]
         del self.names[bisect_left(self.names, record.name)]
-        self.path(record.file).unlink(missing_ok=True)
+        self._drop(record.file)
+
+    def _drop(self, file: str) -> None:
+        with suppress(OSError):  # what stays is swept at the next start
+            self.path(file).unlink()
 
     def _sweep(self) -> None:
         known = {record.file for record in self.live.values()}

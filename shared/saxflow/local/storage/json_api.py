@@ -6,7 +6,9 @@ Source: the discovery document of storage v1; cloud.google.com/storage/docs/json
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from contextlib import ExitStack
+from itertools import chain
+from typing import Any, BinaryIO, cast
 
 from google.api_core import exceptions
 
@@ -20,7 +22,7 @@ from saxflow.local.storage.payload import file_pieces
 from saxflow.local.storage.preconditions import Lookup, Preconditions, parse_int64
 from saxflow.local.storage.ranges import ContentRange, parse_content_range
 from saxflow.local.storage.resources import WRITABLE, ObjectRecord, check_name, json_object
-from saxflow.local.storage.store import Store
+from saxflow.local.storage.store import Source, Store
 from saxflow.local.storage.uploads import Resumables, Session
 
 _BUCKET_PART = "[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
@@ -189,10 +191,11 @@ class JsonApi:
         check_name(name)
         conditions = Preconditions.from_query(call.first)
         self._store.check(bucket, name, conditions)
-        records = [self._compose_source(bucket, *each) for each in enumerate(sources)]
-        payload = self._store.payload(bucket)
-        for record in records:
-            payload.fill(file_pieces(self._store.bucket(bucket).path(record.file)))
+        with ExitStack() as stack:
+            opened = [self._compose_source(bucket, *each, stack) for each in enumerate(sources)]
+            pieces = chain.from_iterable(file_pieces(file) for _, file in opened)
+            payload = self._store.receive(bucket, pieces, {})
+        records = [record for record, _ in opened]
         fields = {"contentType": records[0].content_type, **_object_of(body, "destination")}
         count = sum(max(record.components, 1) for record in records)
         composed = self._store.commit(bucket, name, payload, fields, conditions, components=count)
@@ -277,28 +280,33 @@ class JsonApi:
 
     def _copied(self, call: Call) -> ObjectRecord:
         source_bucket, source_name, bucket, name = call.names
-        source = self._store.get(
-            source_bucket, source_name,
-            generation=parse_int64(call.first, "sourceGeneration"),
-            conditions=Preconditions.from_query(call.first, source=True),
-        )  # fmt: skip
+        source = Source(
+            source_bucket,
+            source_name,
+            parse_int64(call.first, "sourceGeneration"),
+            Preconditions.from_query(call.first, source=True),
+        )
         body = _body(call)
         fields = body if any(key in body for key in (*WRITABLE, "metadata")) else None
         conditions = Preconditions.from_query(call.first)
         check_name(name)
         return self._store.copy(source, bucket, name, fields, conditions)
 
-    def _compose_source(self, bucket: str, index: int, source: Any) -> ObjectRecord:
+    def _compose_source(
+        self, bucket: str, index: int, source: Any, stack: ExitStack
+    ) -> tuple[ObjectRecord, BinaryIO]:
+        """Open a source until the stack is left, so that no overwrite can take it away."""
         field = _lookup(source)
         name = field("name")
         if not name:
             raise exceptions.InvalidArgument(f"sourceObjects[{index}] has no name")
-        return self._store.get(
+        record, file = self._store.open(
             bucket,
             name,
             generation=parse_int64(field, "generation"),
             conditions=Preconditions.from_query(_lookup(_member(source, "objectPreconditions"))),
         )
+        return record, stack.enter_context(file)
 
     def _insert_multipart(self, call: Call) -> Response:
         upload = MultipartUpload(call.request.body.read, call.header("Content-Type"))
@@ -312,13 +320,7 @@ class JsonApi:
         conditions = Preconditions.from_query(call.first)
         promised = call.promised(fields)
         self._store.check(bucket, name, conditions)
-        payload = self._store.payload(bucket, with_md5="md5" in promised)
-        try:
-            payload.fill(call.pieces(read))
-            payload.check(promised)
-        except BaseException:
-            payload.discard()
-            raise
+        payload = self._store.receive(bucket, call.pieces(read), promised)
         return self._object(call, self._store.commit(bucket, name, payload, fields, conditions))
 
     def _named(self, call: Call, fields: dict[str, Any]) -> dict[str, Any]:

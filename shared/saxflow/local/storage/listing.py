@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from google.api_core import exceptions
 
 PAGE_LIMIT = 1000
-_LAST = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,9 @@ def page_of(names: Sequence[str], query: Query) -> Page:
             last, position = name, position + 1
             continue
         page.prefixes.append(common)
-        last = common + _LAST
         if query.include_trailing_delimiter and name == common:
             page.names.append(name)
-        position = bisect_left(names, last)
+        last, position = common, _below(names, common)
     return page
 
 
@@ -90,7 +88,17 @@ def _common_prefix(name: str, query: Query) -> str:
 
 def _start(names: Sequence[str], query: Query) -> int:
     start = bisect_left(names, max(query.prefix, query.start_offset))
-    return max(start, bisect_right(names, _decode(query.page_token))) if query.page_token else start
+    if not query.page_token:
+        return start
+    last = _decode(query.page_token)
+    folded = _common_prefix(last, query) == last
+    return max(start, _below(names, last) if folded else bisect_right(names, last))
+
+
+def _below(names: Sequence[str], common: str) -> int:
+    """Return the position after every name that begins with a prefix."""
+    first = bisect_left(names, common)
+    return bisect_left(names, True, first, key=lambda name: not name.startswith(common))
 
 
 def _decode(token: str) -> str:

@@ -73,11 +73,13 @@ def send_media(
     generation: int | None,
     conditions: Preconditions,
     refusal: Callable[[exceptions.GoogleAPICallError], Response],
+    check: Callable[[ObjectRecord], None] = lambda _: None,
 ) -> Response:
     """Answer an object's bytes, whole or a range.
 
     Args:
         refusal: the API's words for a range beyond the end.
+        check: raises when the object is not one to be sent.
 
     Raises:
         NotFound, PreconditionFailed, NotModified.
@@ -85,12 +87,16 @@ def send_media(
     bucket, name = call.names[:2]
     record, file = store.open(bucket, name, generation=generation, conditions=conditions)
     try:
+        check(record)
         part = parse_range(call.header("Range") or None, record.size)
     except exceptions.RequestRangeNotSatisfiable as error:
         file.close()
         refused = refusal(error)
         refused.headers["Content-Range"] = f"bytes */{record.size}"
         return refused
+    except BaseException:
+        file.close()
+        raise
     headers = media_headers(record)
     if part.partial:
         headers["Content-Range"] = part.content_range(record.size)

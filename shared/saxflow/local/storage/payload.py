@@ -9,22 +9,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 from google.api_core import exceptions
+
+from saxflow.local.storage.resources import no_such_bucket
 
 MD5_IN_PASSING_BYTES = 16 << 20
 PIECE_BYTES = 1048576
 
 
 class Payload:
-    """A file being filled.
+    """A file being filled; it is open only while bytes arrive.
 
     Args:
         path: where; must not exist.
         with_md5: take the md5 whatever the size.
+
+    Raises:
+        NotFound: its bucket was deleted; so says every method that needs the file.
     """
 
     def __init__(self, path: Path, *, with_md5: bool = False) -> None:
@@ -34,22 +41,39 @@ class Payload:
         self._always = with_md5
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._md5_valid = True
-        self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by close or discard
+        self._opened("x").close()
 
-    def write(self, piece: bytes) -> None:
-        """Append bytes."""
-        self._file.write(piece)
+    def fill(self, pieces: Iterable[bytes]) -> None:
+        """Append every piece; those before a failure stay received.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with self._opened("r+") as file:
+            file.truncate(self.size)
+            file.seek(self.size)
+            for piece in pieces:
+                _write(file, piece)
+                self._count(piece)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what was received, in bounded pieces."""
+        with self._opened("r") as file:
+            yield from file_pieces(file)
+
+    def _opened(self, mode: str) -> FileIO:
+        try:
+            return FileIO(self.path, mode)
+        except FileNotFoundError:
+            raise no_such_bucket() from None
+
+    def _count(self, piece: bytes) -> None:
         self._crc = google_crc32c.extend(self._crc, piece)
         self.size += len(piece)
         if self._md5_valid and (self._always or self.size <= MD5_IN_PASSING_BYTES):
             self._md5.update(piece)
         else:
             self._md5_valid = False
-
-    def fill(self, pieces: Iterable[bytes]) -> None:
-        """Append every piece."""
-        for piece in pieces:
-            self.write(piece)
 
     @property
     def crc32c(self) -> str:
@@ -75,13 +99,8 @@ class Payload:
             if md5 != actual:
                 raise _mismatch("MD5 hash", md5, actual)
 
-    def close(self) -> None:
-        """Close the file and keep it."""
-        self._file.close()
-
     def discard(self) -> None:
-        """Close and remove the file."""
-        self._file.close()
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
 
 
@@ -92,12 +111,11 @@ def md5_of(path: Path) -> str:
     return base64.b64encode(digest.digest()).decode()
 
 
-def file_pieces(path: Path) -> Iterable[bytes]:
-    """Yield a file's bytes in bounded pieces."""
-    with open(path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        while piece := file.read(PIECE_BYTES):
-            yield piece
+def file_pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the bytes of an open file in bounded pieces."""
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    while piece := file.read(PIECE_BYTES):
+        yield piece
 
 
 def promised_hashes(fields: Mapping[str, str], goog_hash: str, content_md5: str) -> dict[str, str]:
@@ -118,6 +136,13 @@ def promised_hashes(fields: Mapping[str, str], goog_hash: str, content_md5: str)
         if kind in ("crc32c", "md5") and value:
             promised[kind] = value
     return promised
+
+
+def _write(file: FileIO, piece: bytes) -> None:
+    """Write a whole piece: a disk that fills up takes the first part of it without an error."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _mismatch(what: str, promised: str, actual: str) -> exceptions.InvalidArgument:

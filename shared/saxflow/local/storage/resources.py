@@ -29,6 +29,13 @@ WRITABLE = (
 _NAME_LIMIT_BYTES = 1024
 
 
+def no_such_bucket() -> exceptions.NotFound:
+    """Return what every call on a bucket that does not exist is answered."""
+    return exceptions.NotFound(
+        "The specified bucket does not exist.", errors=[{"reason": "NoSuchBucket"}]
+    )
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot name an object.
 

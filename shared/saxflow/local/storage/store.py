@@ -12,8 +12,8 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -21,15 +21,31 @@ from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
 from saxflow.local.replacing import replace_file
-from saxflow.local.storage.bucket import Bucket, no_such_bucket
+from saxflow.local.storage.bucket import Bucket
 from saxflow.local.storage.listing import Page, Query, page_of
 from saxflow.local.storage.payload import Payload, md5_of
 from saxflow.local.storage.preconditions import Preconditions
-from saxflow.local.storage.resources import WRITABLE, BucketRecord, ObjectRecord, custom_metadata
+from saxflow.local.storage.resources import (
+    WRITABLE,
+    BucketRecord,
+    ObjectRecord,
+    custom_metadata,
+    no_such_bucket,
+)
 
 Event = Literal["finalized", "deleted", "metadataUpdated"]
 Listener = Callable[[Event, ObjectRecord, Mapping[str, str]], None]
 ANY = Preconditions()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is copied: an object, at `generation` when given, if the conditions hold."""
+
+    bucket: str
+    name: str
+    generation: int | None = None
+    conditions: Preconditions = ANY
 
 
 class Store:
@@ -48,7 +64,7 @@ class Store:
         self._listeners: list[Listener] = []
         self._trash = directory / ".deleted"
         shutil.rmtree(self._trash, ignore_errors=True)
-        self._trash.mkdir(parents=True)
+        self._trash.mkdir(parents=True, exist_ok=True)
         self._buckets: dict[str, Bucket] = {}
         for path in sorted(directory.glob("*/bucket.json")):
             record = BucketRecord(**json.loads(path.read_text()))
@@ -63,9 +79,11 @@ class Store:
         self._listeners.append(listener)
 
     def close(self) -> None:
-        """Release every file."""
-        for bucket in self._buckets.values():
-            bucket.journal.close()
+        """End every change, and release every file."""
+        with self._lock:
+            buckets = list(self._buckets.values())
+        for bucket in buckets:
+            bucket.close()
 
     # Buckets
 
@@ -121,16 +139,17 @@ class Store:
             NotFound, PreconditionFailed.
         """
         bucket = self.bucket(name)
-        with bucket.lock:
+        with bucket.changing():
             conditions.check(0, bucket.record.metageneration)
-            bucket.record = replace(
+            record = replace(
                 bucket.record,
                 fields=_merged({} if whole else bucket.record.fields, fields),
                 metageneration=bucket.record.metageneration + 1,
                 updated=self._now(),
             )
-            replace_file(self._directory / name / "bucket.json", json.dumps(asdict(bucket.record)))
-            return bucket.record
+            replace_file(self._directory / name / "bucket.json", json.dumps(asdict(record)))
+            bucket.record = record
+            return record
 
     def delete_bucket(self, name: str, conditions: Preconditions) -> None:
         """Delete an empty bucket.
@@ -140,16 +159,15 @@ class Store:
             Conflict: it holds objects.
         """
         bucket = self.bucket(name)
-        with self._lock, bucket.lock:
+        with self._lock, bucket.changing():
             conditions.check(0, bucket.record.metageneration)
             if bucket.live:
                 raise exceptions.Conflict("The bucket you tried to delete is not empty.")
-            bucket.deleted = True
-            bucket.journal.close()
-            self._buckets.pop(name, None)
             trash = self._trash / uuid.uuid4().hex
             os.rename(self._directory / name, trash)
-        shutil.rmtree(trash)
+            bucket.close()
+            del self._buckets[name]
+        shutil.rmtree(trash, ignore_errors=True)  # the next start removes what is left
 
     # Objects
 
@@ -160,6 +178,32 @@ class Store:
             NotFound: no such bucket.
         """
         return Payload(self.bucket(bucket).new_path(), with_md5=with_md5)
+
+    def receive(
+        self,
+        bucket: str,
+        pieces: Iterable[bytes],
+        promised: Mapping[str, str],
+        *,
+        with_md5: bool = False,
+    ) -> Payload:
+        """Return a payload with all of these bytes; nothing stays of one that fails.
+
+        Args:
+            promised: checksums by the sender's word, by `crc32c` and `md5`.
+
+        Raises:
+            NotFound: no such bucket.
+            InvalidArgument: a checksum differs.
+        """
+        payload = self.payload(bucket, with_md5=with_md5 or "md5" in promised)
+        try:
+            payload.fill(pieces)
+            payload.check(promised)
+        except BaseException:
+            payload.discard()
+            raise
+        return payload
 
     def check(self, bucket: str, name: str, conditions: Preconditions) -> None:
         """Check a write's preconditions early, before its data is received.
@@ -181,21 +225,20 @@ class Store:
         *,
         components: int = 0,
     ) -> ObjectRecord:
-        """Make a filled payload the live generation of a name.
+        """Make a filled payload the live generation of a name, or discard it.
 
         Raises:
             NotFound: the bucket is gone.
-            PreconditionFailed: the condition does not hold any more; the payload is discarded.
+            PreconditionFailed: the condition does not hold any more.
+            OSError: the disk is full.
         """
-        payload.close()
-        bucket = self.bucket(bucket_name)
         try:
-            with bucket.lock:
-                bucket.check_alive()
+            bucket = self.bucket(bucket_name)
+            with bucket.changing():
                 conditions.check(*_versions(bucket.live.get(name)))
                 record = self._record(bucket_name, name, payload, fields, components)
                 previous = bucket.put(record)
-        except exceptions.GoogleAPICallError:
+        except BaseException:
             payload.discard()
             raise
         self._announce_put(record, previous)
@@ -245,7 +288,7 @@ class Store:
             return record
         with bucket.lock:
             live = bucket.live.get(record.name)
-            if live is not None and live.generation == record.generation:
+            if live is not None and live.generation == record.generation and not bucket.closed:
                 bucket.put(replace(live, md5=md5))
         return replace(record, md5=md5)
 
@@ -276,7 +319,7 @@ class Store:
             NotFound, PreconditionFailed.
         """
         bucket = self.bucket(bucket_name)
-        with bucket.lock:
+        with bucket.changing():
             found = self._find(bucket, name, generation, conditions, reading=False)
             record = found.patched(fields, updated=self._now(), whole=whole)
             bucket.put(record)
@@ -297,20 +340,20 @@ class Store:
             NotFound, PreconditionFailed.
         """
         bucket = self.bucket(bucket_name)
-        with bucket.lock:
+        with bucket.changing():
             record = self._find(bucket, name, generation, conditions, reading=False)
             bucket.remove(record)
         self._announce("deleted", record, {})
 
     def copy(
         self,
-        source: ObjectRecord,
+        source: Source,
         bucket_name: str,
         name: str,
         fields: Mapping[str, Any] | None,
         conditions: Preconditions,
     ) -> ObjectRecord:
-        """Make a name a copy of a record, sharing its bytes on disk.
+        """Make a name a copy of an object, sharing its bytes on disk.
 
         Args:
             fields: new metadata; None copies the source's.
@@ -318,22 +361,29 @@ class Store:
         Raises:
             NotFound, PreconditionFailed.
         """
-        bucket, origin = self.bucket(bucket_name), self.bucket(source.bucket)
+        bucket = self.bucket(bucket_name)
         target = bucket.new_path()
+        found = self._linked(source, target)
         try:
-            os.link(origin.path(source.file), target)
-        except FileNotFoundError:
-            raise exceptions.NotFound(f"No such object: {source.bucket}/{source.name}") from None
-        with bucket.lock:
-            try:
-                bucket.check_alive()
+            with bucket.changing():
                 conditions.check(*_versions(bucket.live.get(name)))
-                record = self._copied(source, bucket_name, name, target.name, fields)
-            except exceptions.GoogleAPICallError:
-                target.unlink()
-                raise
-            previous = bucket.put(record)
+                record = self._copied(found, bucket_name, name, target.name, fields)
+                previous = bucket.put(record)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         self._announce_put(record, previous)
+        return record
+
+    def _linked(self, source: Source, target: Path) -> ObjectRecord:
+        """Give the bytes of an object a second name; return its record."""
+        origin = self.bucket(source.bucket)
+        with origin.lock:
+            record = self._find(origin, source.name, source.generation, source.conditions)
+            try:
+                os.link(origin.path(record.file), target)
+            except FileNotFoundError:
+                raise no_such_bucket() from None
         return record
 
     def _copied(

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import Any
 
 from google.api_core import exceptions
 
-from saxflow.local.storage.payload import Payload, file_pieces
+from saxflow.local.storage.payload import Payload
 from saxflow.local.storage.preconditions import Preconditions
 from saxflow.local.storage.ranges import ContentRange
 from saxflow.local.storage.resources import ObjectRecord
 from saxflow.local.storage.store import Store
 
 CHUNK_MULTIPLE_BYTES = 256 * 1024
+COMPLETE_LIMIT = 1000
 
 
 @dataclass
@@ -42,11 +46,15 @@ class Session:
 
 
 class Resumables:
-    """The resumable sessions that are open or complete; they live as long as the server."""
+    """The resumable sessions that are open, and the last `COMPLETE_LIMIT` that are complete.
+
+    They live as long as the server.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._sessions: dict[str, Session] = {}
+        self._complete: deque[str] = deque()
 
     def start(
         self,
@@ -93,9 +101,7 @@ class Resumables:
         """
         session = self.get(identity)
         with session.lock:
-            del self._sessions[identity]
-            if session.record is None:
-                session.payload.discard()
+            self._forget(session)
 
     def append(
         self, session: Session, span: ContentRange, pieces: Iterable[bytes],
@@ -104,10 +110,13 @@ class Resumables:
         """Receive a chunk; return the object when it is complete. Bytes received stay received.
 
         Raises:
-            InvalidArgument: the chunk leaves a gap, is no multiple of 256 KiB or a checksum differs.
+            NotFound: the session ended meanwhile.
+            InvalidArgument: the chunk leaves a gap, is no multiple of 256 KiB or a checksum differs;
+                or more was received than the object has.
             PreconditionFailed.
         """
         with session.lock:
+            self.get(session.identity)
             if session.record is not None:
                 return session.record
             session.promised.update(promised)
@@ -116,7 +125,9 @@ class Resumables:
                 session.payload.fill(_without(pieces, session.payload.size - span.start))
             if span.total is None or session.payload.size < span.total:
                 return None
+            _check_total(session, span.total)
             session.record = self._finish(session)
+            self._remember(session)
             return session.record
 
     def _finish(self, session: Session) -> ObjectRecord:
@@ -125,16 +136,25 @@ class Resumables:
             return self._store.commit(
                 session.bucket, session.name, session.payload, session.fields, session.conditions
             )
-        except exceptions.GoogleAPICallError:
-            session.payload.discard()
-            self._sessions.pop(session.identity, None)
+        except BaseException:
+            self._forget(session)
             raise
 
+    def _remember(self, session: Session) -> None:
+        self._complete.append(session.identity)
+        while len(self._complete) > COMPLETE_LIMIT:
+            self._sessions.pop(self._complete.popleft(), None)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.identity, None)
+        if session.record is None:
+            session.payload.discard()
+
     def close(self) -> None:
-        """Drop every unfinished session."""
-        for session in self._sessions.values():
-            if session.record is None:
-                session.payload.discard()
+        """Drop every session."""
+        for session in list(self._sessions.values()):
+            with session.lock:
+                self._forget(session)
 
 
 def _check_span(session: Session, span: ContentRange) -> None:
@@ -151,6 +171,13 @@ def _check_span(session: Session, span: ContentRange) -> None:
         )
 
 
+def _check_total(session: Session, total: int) -> None:
+    if session.payload.size > total:
+        raise exceptions.InvalidArgument(
+            f"a total of {total} byte(s), but {session.payload.size} were received"
+        )
+
+
 def _without(pieces: Iterable[bytes], skip: int) -> Iterator[bytes]:
     for piece in pieces:
         if skip < len(piece):
@@ -164,6 +191,7 @@ class _Assembly:
     name: str
     fields: Mapping[str, Any]
     parts: dict[int, Payload] = field(default_factory=dict[int, Payload])
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Multiparts:
@@ -193,16 +221,15 @@ class Multiparts:
             NotFound: no such upload.
             InvalidArgument: a checksum differs.
         """
-        assembly = self._get(identity)
-        payload = self._store.payload(assembly.bucket, with_md5=True)
+        bucket = self._get(identity).bucket
+        payload = self._store.receive(bucket, pieces, promised, with_md5=True)
         try:
-            payload.fill(pieces)
-            payload.check(promised)
-        except BaseException:
+            with self._alone(identity) as assembly:
+                replaced = assembly.parts.get(number)
+                assembly.parts[number] = payload
+        except exceptions.NotFound:
             payload.discard()
             raise
-        payload.close()
-        replaced, assembly.parts[number] = assembly.parts.get(number), payload
         if replaced is not None:
             replaced.discard()
         return payload.md5
@@ -214,22 +241,18 @@ class Multiparts:
 
         Raises:
             NotFound: no such upload.
-            InvalidArgument: a part is missing.
+            InvalidArgument: a part is missing or named twice.
             PreconditionFailed.
         """
-        assembly = self._get(identity)
-        whole = self._store.payload(assembly.bucket)
-        for number in sorted(numbers):
-            part = assembly.parts.get(number)
-            if part is None:
-                whole.discard()
-                raise exceptions.InvalidArgument(f"part {number} was not uploaded")
-            whole.fill(file_pieces(part.path))
-        count = len(assembly.parts)
-        record = self._store.commit(
-            assembly.bucket, assembly.name, whole, assembly.fields, conditions, components=count
-        )
-        self.abort(identity)
+        with self._alone(identity) as assembly:
+            parts = _chosen(assembly, sorted(numbers))
+            pieces = chain.from_iterable(part.pieces() for part in parts)
+            whole = self._store.receive(assembly.bucket, pieces, {})
+            record = self._store.commit(
+                assembly.bucket, assembly.name, whole, assembly.fields, conditions,
+                components=len(parts),
+            )  # fmt: skip
+            self._forget(identity)
         return record
 
     def abort(self, identity: str) -> None:
@@ -238,15 +261,35 @@ class Multiparts:
         Raises:
             NotFound: no such upload.
         """
-        for part in self._get(identity).parts.values():
+        with self._alone(identity):
+            self._forget(identity)
+
+    def _forget(self, identity: str) -> None:
+        for part in self._assemblies.pop(identity).parts.values():
             part.discard()
-        del self._assemblies[identity]
+
+    @contextmanager
+    def _alone(self, identity: str) -> Generator[_Assembly]:
+        """Keep every other request away from an upload, which may have ended while this waited."""
+        with self._get(identity).lock:
+            yield self._get(identity)
 
     def _get(self, identity: str) -> _Assembly:
         assembly = self._assemblies.get(identity)
         if assembly is None:
             raise _no_such_upload(identity)
         return assembly
+
+
+def _chosen(assembly: _Assembly, numbers: list[int]) -> list[Payload]:
+    """Return the parts of an upload by their sorted numbers."""
+    for number, following in pairwise(numbers):
+        if number == following:
+            raise exceptions.InvalidArgument(f"part {number} is named twice")
+    for number in numbers:
+        if number not in assembly.parts:
+            raise exceptions.InvalidArgument(f"part {number} was not uploaded")
+    return [assembly.parts[number] for number in numbers]
 
 
 def _no_such_upload(identity: str) -> exceptions.NotFound:

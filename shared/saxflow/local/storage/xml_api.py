@@ -17,7 +17,7 @@ from saxflow.local.storage.listing import Query, page_limit
 from saxflow.local.storage.media import Call, media_headers, send_media
 from saxflow.local.storage.preconditions import Preconditions, parse_int64
 from saxflow.local.storage.resources import ObjectRecord, check_name
-from saxflow.local.storage.store import Store
+from saxflow.local.storage.store import Source, Store
 from saxflow.local.storage.uploads import Multiparts
 
 _PART_LIMIT = 10_000
@@ -75,16 +75,16 @@ class XmlApi:
         """GET and HEAD object"""
         generation = parse_int64(call.first, "generation")
         conditions = Preconditions.from_headers(call.request.headers.get)
-        record = self._store.get(*call.names[:2], generation=generation)
-        _check_etag(call, record)
         if call.request.method == "HEAD":
-            conditions.check(record.generation, record.metageneration, reading=True)
+            bucket, name = call.names
+            record = self._store.get(bucket, name, generation=generation, conditions=conditions)
+            _check_etag(call, record)
             headers = media_headers(record) | {"Content-Length": str(record.size)}
             return Response(200, headers)
-        pinned = record.generation
         return send_media(
-            self._store, call, generation=pinned, conditions=conditions, refusal=error_xml
-        )
+            self._store, call, generation=generation, conditions=conditions, refusal=error_xml,
+            check=lambda record: _check_etag(call, record),
+        )  # fmt: skip
 
     def put_object(self, call: Call) -> Response:
         """PUT object: its bytes, a part of a multipart upload, or a copy"""
@@ -97,13 +97,7 @@ class XmlApi:
         conditions = Preconditions.from_headers(call.request.headers.get)
         promised = call.promised()
         self._store.check(bucket, name, conditions)
-        payload = self._store.payload(bucket, with_md5="md5" in promised)
-        try:
-            payload.fill(call.pieces())
-            payload.check(promised)
-        except BaseException:
-            payload.discard()
-            raise
+        payload = self._store.receive(bucket, call.pieces(), promised)
         record = self._store.commit(bucket, name, payload, _fields(call), conditions)
         return Response(200, _written_headers(record))
 
@@ -146,15 +140,16 @@ class XmlApi:
         header = call.request.headers.get
         source = _copy_source(call.header("x-goog-copy-source"))
         source_bucket, _, source_name = source.partition("/")
-        record = self._store.get(
-            source_bucket, source_name,
-            generation=parse_int64(header, "x-goog-copy-source-generation"),
-            conditions=Preconditions.from_headers(header, source=True),
-        )  # fmt: skip
+        copied_from = Source(
+            source_bucket,
+            source_name,
+            parse_int64(header, "x-goog-copy-source-generation"),
+            Preconditions.from_headers(header, source=True),
+        )
         replaced = call.header("x-goog-metadata-directive").upper() == "REPLACE"
         fields = _fields(call) if replaced else None
         conditions = Preconditions.from_headers(header)
-        copied = self._store.copy(record, call.names[0], call.names[1], fields, conditions)
+        copied = self._store.copy(copied_from, call.names[0], call.names[1], fields, conditions)
         inner = _tag("ETag", f'"{copied.etag}"') + _tag("LastModified", copied.updated)
         return _xml(200, "CopyObjectResult", inner, _written_headers(copied))
 

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.cloud import storage
 
@@ -112,6 +113,45 @@ def test_old_generations_are_gone(bucket: storage.Bucket) -> None:
     with pytest.raises(exceptions.NotFound):
         bucket.blob("g").delete()
     assert not bucket.blob("g").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers"),
+    [
+        ("GET", "/buck/s", b"", {}),
+        ("GET", "/storage/v1/b/buck/o/s?alt=media", b"", {}),
+        ("GET", "/storage/v1/b/buck/o/s", b"", {}),
+        ("PUT", "/buck/c", b"", {"x-goog-copy-source": "buck/s"}),
+        ("POST", "/storage/v1/b/buck/o/s/rewriteTo/b/buck/o/c", b"", {}),
+        ("POST", "/storage/v1/b/buck/o/c/compose", b'{"sourceObjects": [{"name": "s"}]}', {}),
+    ],
+    ids=["xml", "media", "metadata", "xml-copy", "rewrite", "compose"],
+)
+def test_an_object_that_is_overwritten_is_always_there(
+    cloud: Cloud, method: str, path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    cloud.insert("s", b"x")
+    over = threading.Event()
+
+    def overwrite() -> None:
+        with requests.Session() as session:
+            while not over.is_set():
+                session.put(f"{cloud.url}/buck/s", data=b"x", timeout=30).raise_for_status()
+
+    with ThreadPoolExecutor(2) as pool, requests.Session() as session:
+        writers = [pool.submit(overwrite) for _ in range(2)]
+        try:
+            seen = {
+                session.request(
+                    method, cloud.url + path, data=body, headers=headers, timeout=30
+                ).status_code
+                for _ in range(200)
+            }
+        finally:
+            over.set()
+        for writer in writers:
+            writer.result()
+    assert seen == {200}
 
 
 def test_a_download_under_way_survives_an_overwrite(cloud: Cloud, bucket: storage.Bucket) -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit, page_of
 
-NAMES = st.lists(st.text("ab/\U0010ffff", min_size=1, max_size=5), unique=True, max_size=25).map(sorted)
+NAMES = st.lists(st.text("ab/\U0010ffff", min_size=1, max_size=5), unique=True, max_size=25).map(
+    sorted
+)
 PREFIXES = st.sampled_from(["", "a", "a/", "b", "/", "ab"])
 
 

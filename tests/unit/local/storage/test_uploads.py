@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from google.api_core import exceptions
 
 from saxflow.local.clock import VirtualClock
+from saxflow.local.storage import uploads as module
 from saxflow.local.storage.preconditions import Preconditions
 from saxflow.local.storage.ranges import ContentRange
 from saxflow.local.storage.store import ANY, Store
@@ -89,4 +91,68 @@ def test_missing_and_corrupted_parts(store: Store) -> None:
     with pytest.raises(exceptions.InvalidArgument, match="CRC32C"):
         multiparts.put_part(identity, 1, [b"x"], {"crc32c": "AAAAAA=="})
     with pytest.raises(exceptions.InvalidArgument, match="part 1"):
+        multiparts.complete(identity, [1], ANY)
+
+
+def test_sessions_that_wait_keep_no_file_open(store: Store, tmp_path: Path) -> None:
+    resumables = Resumables(store)
+    sessions = [start(resumables) for _ in range(5)]
+    chunk = b"x" * CHUNK_MULTIPLE_BYTES
+    resumables.append(sessions[0], ContentRange(0, len(chunk) - 1, None), [chunk], {})
+    opened = [os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
+    data = tmp_path.resolve() / "buck" / "data"
+    assert [path for path in opened if path.startswith(str(data))] == []
+
+
+def test_only_so_many_complete_sessions_are_remembered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMPLETE_LIMIT", 3)
+    resumables = Resumables(store)
+    waiting, complete = start(resumables), [start(resumables) for _ in range(5)]
+    for session in complete:
+        resumables.append(session, ContentRange(0, 0, 1), [b"x"], {})
+    for session in complete[:2]:
+        with pytest.raises(exceptions.NotFound):
+            resumables.get(session.identity)
+    assert [resumables.get(each.identity) for each in [waiting, *complete[2:]]]
+
+
+def test_a_session_that_was_cancelled_meanwhile(store: Store) -> None:
+    resumables = Resumables(store)
+    session = start(resumables)
+    resumables.cancel(session.identity)
+    with pytest.raises(exceptions.NotFound):
+        resumables.append(session, ContentRange(0, 0, 1), [b"x"], {})
+
+
+@pytest.mark.parametrize("span", [ContentRange(None, None, 1), ContentRange(0, 0, 1)])
+def test_a_total_below_what_was_received(store: Store, span: ContentRange) -> None:
+    resumables = Resumables(store)
+    session = start(resumables)
+    chunk = b"x" * CHUNK_MULTIPLE_BYTES
+    resumables.append(session, ContentRange(0, len(chunk) - 1, None), [chunk], {})
+    with pytest.raises(exceptions.InvalidArgument, match="total of 1 byte"):
+        resumables.append(session, span, [b"x"], {})
+    with pytest.raises(exceptions.NotFound):
+        store.get("buck", "o")
+
+
+def test_a_part_that_is_named_twice(store: Store) -> None:
+    multiparts = Multiparts(store)
+    identity = multiparts.start("buck", "o", {})
+    multiparts.put_part(identity, 1, [b"x"], {})
+    with pytest.raises(exceptions.InvalidArgument, match="part 1 is named twice"):
+        multiparts.complete(identity, [1, 1], ANY)
+
+
+def test_uploads_into_a_bucket_made_again(store: Store) -> None:
+    resumables, multiparts = Resumables(store), Multiparts(store)
+    session, identity = start(resumables), multiparts.start("buck", "o", {})
+    multiparts.put_part(identity, 1, [b"x"], {})
+    store.delete_bucket("buck", ANY)
+    store.create_bucket("buck", "p", {})
+    with pytest.raises(exceptions.NotFound):
+        resumables.append(session, ContentRange(0, 0, 1), [b"x"], {})
+    with pytest.raises(exceptions.NotFound):
         multiparts.complete(identity, [1], ANY)
