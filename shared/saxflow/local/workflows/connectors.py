@@ -8,25 +8,23 @@ Source: https://cloud.google.com/workflows/docs/reference/googleapis
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from saxflow.local.workflows.failures import Value, WorkflowFailure, failure, value_error
+from saxflow.local.workflows.failures import Value, WorkflowFailure, failure
 from saxflow.local.workflows.http import read_request
+from saxflow.local.workflows.runtime import Runtime
 from saxflow.local.workflows.stdlib.policies import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_RETRIES,
+    delays,
+    number_of,
     retry_idempotent,
     retry_non_idempotent,
 )
-from saxflow.local.workflows.stdlib.signature import Signature, expect, expect_number
+from saxflow.local.workflows.stdlib.signature import Signature, expect
 from saxflow.local.workflows.values import from_json, to_json
-
-if TYPE_CHECKING:
-    from saxflow.local.workflows.runtime import Runtime
 
 DEFAULT_TIMEOUT_SECONDS = 1800
 
@@ -222,41 +220,19 @@ def _send(runtime: Runtime, verb: str, url: str, arguments: Arguments) -> Value:
     return runtime.http.send(request, runtime.cancellation)["body"]
 
 
-def delays(backoff: Mapping[str, Value]) -> Iterator[float]:
-    """Yield the pauses before one retry after another, in seconds, without end.
-
-    Raises:
-        WorkflowFailure: TypeError, a part of the backoff is no number.
-    """
-    delay, most, factor = (
-        _part(backoff, name, default)
-        for name, default in (("initial_delay", 1), ("max_delay", 60), ("multiplier", 1.25))
-    )
-    while True:
-        yield min(delay, most)
-        delay *= factor
-
-
-def _part(policy: Mapping[str, Value], name: str, default: float) -> float:
-    number = float(expect_number(policy.get(name, default), name))
-    if not 0 <= number < math.inf:
-        raise value_error(f"{name} is {number}; a number from 0 up is needed")
-    return number
-
-
 def _wait(runtime: Runtime, poll: Poll, started: Value, options: Arguments) -> dict[str, Value]:
-    policy = expect(options.get("polling_policy", {}), dict, "polling_policy")
-    pauses = delays(policy)
-    limit = _part(options, "timeout", DEFAULT_TIMEOUT_SECONDS)
+    pauses = delays(expect(options.get("polling_policy", {}), dict, "polling_policy"))
+    limit = number_of(options, "timeout", DEFAULT_TIMEOUT_SECONDS)
     deadline = runtime.clock.time() + limit
-    name = expect(expect(started, dict, "answer").get("name"), str, "answer.name")
-    current = started
+    current = expect(started, dict, "answer")
+    name = expect(current.get("name"), str, "answer.name")
     while _state(current) not in poll.done:
-        delay = next(pauses)
-        if runtime.clock.time() + delay > deadline:
+        left = deadline - runtime.clock.time()
+        if left <= 0:
             raise failure("TimeoutError", f"{name} did not end within {limit:g} s; it still runs")
-        runtime.sleep(delay)
-        current = _send(runtime, "GET", poll.root + name, {"auth": {"type": "OAuth2"}})
+        runtime.sleep(min(next(pauses), left))
+        answer = _send(runtime, "GET", poll.root + name, {"auth": {"type": "OAuth2"}})
+        current = expect(answer, dict, "answer")
     if _state(current) in poll.failed:
         detail = current.get("error", current.get("status", {}))
         raise failure("OperationError", f"{name} ended {_state(current)}", error=detail)

@@ -8,10 +8,8 @@ target, `return` and `end` until the routine, `break` and `continue` until the l
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from saxflow.local.workflows.calls import WORLD
 from saxflow.local.workflows.evaluator import MISSING, evaluate
@@ -25,12 +23,13 @@ from saxflow.local.workflows.failures import (
     resource_limit,
     type_error,
 )
+from saxflow.local.workflows.flow import Flow, Jump, Return, jump_to
+from saxflow.local.workflows.loops import run_for
 from saxflow.local.workflows.parallel import run_parallel
 from saxflow.local.workflows.retrying import run_try
 from saxflow.local.workflows.runtime import Runtime
 from saxflow.local.workflows.scope import Memory, Scope
 from saxflow.local.workflows.stdlib import CONSTANTS, FUNCTIONS
-from saxflow.local.workflows.stdlib.signature import expect, expect_number
 from saxflow.local.workflows.steps import (
     Assign,
     CallStep,
@@ -54,26 +53,6 @@ DEPTH_LIMIT = 20
 STEP_LIMIT = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """A `next` on its way to the step it names."""
-
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """A `return`, or the end of the routine, on its way to the caller."""
-
-    value: Value
-
-
-Flow = Jump | Return | None
-BREAK: Final = Jump("break")
-CONTINUE: Final = Jump("continue")
-_SPECIAL: dict[str, Flow] = {"end": Return(None), "break": BREAK, "continue": CONTINUE}
-
-
 class Run:
     """One Execution of a workflow: what its frames have in common.
 
@@ -87,7 +66,7 @@ class Run:
         self.workflow = workflow
         self.runtime = runtime
         self.memory = Memory()
-        self.top: Frame | None = None
+        self.top: _Frame | None = None
         self._steps = itertools.count(1)
         self._step_limit = step_limit
 
@@ -100,7 +79,7 @@ class Run:
         """
         main = self.workflow.routines["main"]
         arguments = {main.parameters[0].name: argument} if main.parameters else {}
-        return call_routine(self, main, arguments, None)
+        return _call_routine(self, main, arguments, None)
 
     def count_step(self) -> None:
         """Count a step about to run.
@@ -123,13 +102,13 @@ class Run:
         return stack[::-1]
 
 
-class Frame:
+class _Frame:
     """A routine that is running, or a branch of it: where its expressions find their names."""
 
     __slots__ = ("caller", "depth", "nesting", "routine", "run", "scope", "step", "width")
 
     def __init__(
-        self, run: Run, routine: Routine, scope: Scope, caller: Frame | None, depth: int
+        self, run: Run, routine: Routine, scope: Scope, caller: _Frame | None, depth: int
     ) -> None:
         self.run = run
         self.routine = routine
@@ -140,13 +119,41 @@ class Frame:
         self.nesting = caller.nesting if caller else 0
         self.width = caller.width if caller else 1
 
-    def branch(self, shared: Sequence[str], width: int) -> Frame:
-        """Return the frame of a parallel branch; its variables are its own but for `shared`."""
-        frame = Frame(self.run, self.routine, self.scope.child(shared), self.caller, self.depth)
-        frame.step = self.step
-        frame.nesting = self.nesting + 1
-        frame.width = self.width * width
-        return frame
+    def place(self) -> Place | None:
+        """Return where it is, None before its first step."""
+        step = self.step
+        return None if step is None else Place(self.routine.name, step.name, step.mark.line)
+
+    def run_steps(self, steps: StepList) -> Flow:
+        """Run a list of steps in the innermost block."""
+        return _run_steps(steps, self)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or leave by `Cancelled`."""
+        self.run.runtime.sleep(seconds)
+
+    @contextmanager
+    def block(self) -> Generator[Scope]:
+        """Enter a block of variables, inside the one that was innermost."""
+        outer = self.scope
+        self.scope = outer.child()
+        try:
+            yield self.scope
+        finally:
+            self.scope.close()
+            self.scope = outer
+
+    @contextmanager
+    def branch(self, shared: Sequence[str], width: int) -> Generator[_Frame]:
+        """Enter a parallel branch; its variables are its own but for `shared`."""
+        inner = _Frame(self.run, self.routine, self.scope.child(shared), self.caller, self.depth)
+        inner.step = self.step
+        inner.nesting = self.nesting + 1
+        inner.width = self.width * width
+        try:
+            yield inner
+        finally:
+            inner.scope.close()
 
     def variable(self, name: str) -> Value:
         """Return a variable's value, `MISSING` when there is none."""
@@ -162,7 +169,7 @@ class Frame:
         """Call a function from an expression, with positional arguments."""
         if function in self.run.workflow.routines:
             routine = self.run.workflow.routines[function]
-            return call_routine(self.run, routine, _positional(routine, arguments), self)
+            return _call_routine(self.run, routine, _positional(routine, arguments), self)
         if function in FUNCTIONS:
             known = FUNCTIONS[function]
             known.signature.bind(function, arguments)
@@ -177,7 +184,7 @@ class Frame:
     def call_named(self, function: str, arguments: Mapping[str, Value]) -> Value:
         """Call a function from a `call` step, with named arguments."""
         if function in self.run.workflow.routines:
-            return call_routine(self.run, self.run.workflow.routines[function], arguments, self)
+            return _call_routine(self.run, self.run.workflow.routines[function], arguments, self)
         world = WORLD.get(function)
         if world is not None:
             world.signature.check(function, arguments)
@@ -197,8 +204,8 @@ def _positional(routine: Routine, arguments: Sequence[Value]) -> dict[str, Value
     return dict(zip(names, arguments, strict=False))
 
 
-def call_routine(
-    run: Run, routine: Routine, arguments: Mapping[str, Value], caller: Frame | None
+def _call_routine(
+    run: Run, routine: Routine, arguments: Mapping[str, Value], caller: _Frame | None
 ) -> Value:
     """Run a routine and return its value.
 
@@ -209,21 +216,20 @@ def call_routine(
     depth = caller.depth + 1 if caller else 1
     if depth > DEPTH_LIMIT:
         raise language_error("RecursionError", f"more than {DEPTH_LIMIT} calls deep")
-    scope = Scope(run.memory)
-    frame = Frame(run, routine, scope, caller, depth)
-    for name, value in _bound(routine, arguments).items():
-        scope.declare(name, value)
+    frame = _Frame(run, routine, Scope(run.memory), caller, depth)
     outermost = caller is run.top
     if outermost:
         run.top = frame
     try:
-        flow = run_steps(routine.steps, frame)
+        for name, value in _bound(routine, arguments).items():
+            frame.scope.declare(name, value)
+        flow = frame.run_steps(routine.steps)
     except WorkflowFailure as error:
-        if frame.step is not None:
-            error.trace.append(Place(routine.name, frame.step.name, frame.step.mark.line))
+        if (place := frame.place()) is not None:
+            error.trace.append(place)
         raise
     finally:
-        scope.close()
+        frame.scope.close()
         if outermost:
             run.top = caller
     if isinstance(flow, Jump):
@@ -247,7 +253,7 @@ def _bound(routine: Routine, arguments: Mapping[str, Value]) -> dict[str, Value]
     return bound
 
 
-def run_steps(steps: StepList, frame: Frame) -> Flow:
+def _run_steps(steps: StepList, frame: _Frame) -> Flow:
     """Run a list of steps; what it returns is a jump or return that leads out of the list."""
     position, count = 0, len(steps.steps)
     while position < count:
@@ -269,18 +275,13 @@ def run_steps(steps: StepList, frame: Frame) -> Flow:
     return None
 
 
-def jump_to(target: str) -> Flow:
-    """Return what `next: target` means."""
-    return _SPECIAL.get(target) or Jump(target)
-
-
-def _assign(body: Assign, frame: Frame) -> Flow:
+def _assign(body: Assign, frame: _Frame) -> Flow:
     for target, template in body.entries:
-        store(target, render(template, frame), frame)
+        _store(target, render(template, frame), frame)
     return None
 
 
-def store(target: Target, value: Value, frame: Frame) -> None:
+def _store(target: Target, value: Value, frame: _Frame) -> None:
     """Assign to a variable or into one."""
     if target.path:
         path = [evaluate(part, frame) for part in target.path]
@@ -289,15 +290,15 @@ def store(target: Target, value: Value, frame: Frame) -> None:
         frame.scope.assign(target.variable, value)
 
 
-def _call(body: CallStep, frame: Frame) -> Flow:
+def _call(body: CallStep, frame: _Frame) -> Flow:
     arguments = {name: render(template, frame) for name, template in body.arguments.items()}
     value = frame.call_named(body.function, arguments)
     if body.result is not None:
-        store(body.result, value, frame)
+        _store(body.result, value, frame)
     return None
 
 
-def _switch(body: Switch, frame: Frame) -> Flow:
+def _switch(body: Switch, frame: _Frame) -> Flow:
     for branch in body.branches:
         value = render(branch.condition, frame)
         if not isinstance(value, bool):
@@ -308,81 +309,30 @@ def _switch(body: Switch, frame: Frame) -> Flow:
     return None
 
 
-def _for(body: For, frame: Frame) -> Flow:
-    for index, item in enumerate(iterations(body, frame)):
-        flow = run_iteration(body, frame, index, item)
-        if flow is BREAK:
-            break
-        if flow is not None and flow is not CONTINUE:
-            return flow
+def _parallel(body: Parallel, frame: _Frame) -> Flow:
+    run_parallel(body, frame)
     return None
 
 
-def run_iteration(body: For, frame: Frame, index: int, item: Value) -> Flow:
-    """Run the steps of a loop once, in a scope of their own."""
-    outer = frame.scope
-    frame.scope = outer.child()
-    try:
-        frame.scope.declare(body.value, item)
-        if body.index is not None:
-            frame.scope.declare(body.index, index)
-        return run_steps(body.steps, frame)
-    finally:
-        frame.scope.close()
-        frame.scope = outer
-
-
-def iterations(body: For, frame: Frame) -> Sequence[Value]:
-    """Return what a loop runs over.
-
-    Raises:
-        WorkflowFailure: TypeError, neither a list nor two numbers.
-    """
-    if body.items is not None:
-        items = render(body.items, frame)
-        return expect(items, list, "'in'")
-    bounds = expect(render(body.bounds, frame) if body.bounds else None, list, "'range'")
-    if len(bounds) != 2:
-        raise type_error(f"'range' needs two numbers, not {len(bounds)}")
-    return _between(*(expect_number(bound, "a bound of 'range'") for bound in bounds))
-
-
-def _between(first: float, last: float) -> Sequence[Value]:
-    if not last - first < STEP_LIMIT:
-        raise resource_limit(f"'range' from {first} to {last} has more than {STEP_LIMIT} numbers")
-    if isinstance(first, int) and isinstance(last, int):
-        return range(first, last + 1)
-    return [first + step for step in range(math.floor(last - first) + 1)] if last >= first else []
-
-
-def _try(body: Try, frame: Frame) -> Flow:
-    return run_try(body, frame, run_steps)
-
-
-def _parallel(body: Parallel, frame: Frame) -> Flow:
-    run_parallel(body, frame, run_steps, iterations, run_iteration)
-    return None
-
-
-def _raise(body: Raise, frame: Frame) -> Flow:
+def _raise(body: Raise, frame: _Frame) -> Flow:
     raise WorkflowFailure(render(body.value, frame))
 
 
-def _return(body: ReturnStep, frame: Frame) -> Flow:
+def _return(body: ReturnStep, frame: _Frame) -> Flow:
     return Return(render(body.value, frame))
 
 
-def _nested(body: Nested, frame: Frame) -> Flow:
-    return run_steps(body.steps, frame)
+def _nested(body: Nested, frame: _Frame) -> Flow:
+    return frame.run_steps(body.steps)
 
 
 _HANDLERS: dict[type, Callable[..., Flow]] = {
     Assign: _assign,
     CallStep: _call,
     Switch: _switch,
-    For: _for,
+    For: run_for,
     Parallel: _parallel,
-    Try: _try,
+    Try: run_try,
     Raise: _raise,
     ReturnStep: _return,
     Nested: _nested,

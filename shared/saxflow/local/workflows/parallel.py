@@ -8,11 +8,9 @@ Source: https://cloud.google.com/workflows/docs/reference/syntax/parallel-steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
 
 from saxflow.local.workflows.failures import (
     Place,
@@ -22,12 +20,11 @@ from saxflow.local.workflows.failures import (
     failure,
     value_error,
 )
+from saxflow.local.workflows.flow import Flow, Frame
+from saxflow.local.workflows.loops import iterations, run_iteration
 from saxflow.local.workflows.stdlib.signature import expect
 from saxflow.local.workflows.steps import For, Parallel, StepList, render
-from saxflow.local.workflows.values import to_json
-
-if TYPE_CHECKING:
-    from saxflow.local.workflows.interpreter import Flow, Frame
+from saxflow.local.workflows.values import error_json
 
 NESTING_LIMIT = 2
 CONCURRENCY_LIMIT = 20
@@ -40,13 +37,14 @@ class _Branch:
     run: Callable[[Frame], Flow]
 
 
-def run_parallel(
-    body: Parallel,
-    frame: Frame,
-    run_steps: Callable[[StepList, Frame], Flow],
-    iterations: Callable[[For, Frame], Sequence[Value]],
-    run_iteration: Callable[[For, Frame, int, Value], Flow],
-) -> None:
+@dataclass(frozen=True)
+class _Failed:
+    name: str
+    payload: Value
+    place: Place | None
+
+
+def run_parallel(body: Parallel, frame: Frame) -> None:
     """Run every branch of a `parallel` step and wait for all of them.
 
     Raises:
@@ -55,32 +53,22 @@ def run_parallel(
     """
     if frame.nesting >= NESTING_LIMIT:
         raise failure("ParallelNestingError", f"parallel steps nest at most {NESTING_LIMIT} deep")
-    branches = [
-        _Branch(name, partial(_run_branch, run_steps, steps)) for name, steps in body.branches
-    ]
+    branches = [_Branch(name, _steps(steps)) for name, steps in body.branches]
     if body.loop is not None:
         branches += [
-            _Branch(str(index), partial(_run_item, run_iteration, body.loop, index, item))
+            _Branch(str(index), _iteration(body.loop, index, item))
             for index, item in enumerate(iterations(body.loop, frame))
         ]
     if branches:
         _report(_run_all(branches, body, frame))
 
 
-def _run_branch(
-    run_steps: Callable[[StepList, Frame], Flow], steps: StepList, frame: Frame
-) -> Flow:
-    return run_steps(steps, frame)
+def _steps(steps: StepList) -> Callable[[Frame], Flow]:
+    return lambda frame: frame.run_steps(steps)
 
 
-def _run_item(
-    run_iteration: Callable[[For, Frame, int, Value], Flow],
-    loop: For,
-    index: int,
-    item: Value,
-    frame: Frame,
-) -> Flow:
-    return run_iteration(loop, frame, index, item)
+def _iteration(loop: For, index: int, item: Value) -> Callable[[Frame], Flow]:
+    return lambda frame: run_iteration(loop, frame, index, item)
 
 
 def _width(body: Parallel, frame: Frame, count: int) -> int:
@@ -92,41 +80,36 @@ def _width(body: Parallel, frame: Frame, count: int) -> int:
     return max(1, min(limit, count, CONCURRENCY_LIMIT // frame.width))
 
 
-def _run_all(
-    branches: list[_Branch], body: Parallel, frame: Frame
-) -> list[tuple[str, WorkflowFailure, Frame]]:
+def _run_all(branches: list[_Branch], body: Parallel, frame: Frame) -> list[_Failed]:
+    """Return the branches that failed, in their order in the source."""
     width = _width(body, frame, len(branches))
-    failed: list[tuple[str, WorkflowFailure, Frame]] = []
 
-    def run(branch: _Branch) -> None:
-        inner = frame.branch(body.shared, width)
-        try:
-            branch.run(inner)
-        except WorkflowFailure as error:
-            failed.append((branch.name, error, inner))
-        finally:
-            inner.scope.close()
+    def run(branch: _Branch) -> _Failed | None:
+        with frame.branch(body.shared, width) as inner:
+            try:
+                branch.run(inner)
+            except WorkflowFailure as error:
+                place = error.trace[0] if error.trace else inner.place()
+                return _Failed(branch.name, error.payload, place)
+        return None
 
     with ThreadPoolExecutor(width, thread_name_prefix="branch") as pool:
-        for future in [pool.submit(run, branch) for branch in branches]:
-            future.result()
-    return failed
+        return [failed for failed in pool.map(run, branches) if failed is not None]
 
 
-def _report(failed: list[tuple[str, WorkflowFailure, Frame]]) -> None:
-    if not failed:
-        return
-    kept = sorted(failed, key=lambda item: item[0])[:ERROR_LIMIT]
-    raise failure(
-        "UnhandledBranchError",
-        "One or more branches or iterations encountered an unhandled runtime error",
-        "RuntimeError",
-        branches=[{"id": name, "error": _error(error, frame)} for name, error, frame in kept],
-        truncated=len(failed) > ERROR_LIMIT,
-    )
+def _report(failed: list[_Failed]) -> None:
+    if failed:
+        raise failure(
+            "UnhandledBranchError",
+            "One or more branches or iterations encountered an unhandled runtime error",
+            "RuntimeError",
+            branches=[{"id": each.name, "error": _error(each)} for each in failed[:ERROR_LIMIT]],
+            truncated=len(failed) > ERROR_LIMIT,
+        )
 
 
-def _error(error: WorkflowFailure, frame: Frame) -> Value:
-    step = frame.step
-    place = Place(frame.routine.name, step.name, step.mark.line) if step else None
-    return {"context": context_of(error.payload, place), "payload": to_json(error.payload)}
+def _error(failed: _Failed) -> Value:
+    return {
+        "context": context_of(failed.payload, failed.place),
+        "payload": error_json(failed.payload),
+    }

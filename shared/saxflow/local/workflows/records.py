@@ -5,7 +5,6 @@ Source: google/cloud/workflows/executions/v1/executions.proto
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,8 +17,8 @@ from google.protobuf import json_format
 
 from saxflow.local.messages import copied
 from saxflow.local.rpc.operations import plain
-from saxflow.local.workflows.failures import Value, WorkflowFailure, context_of, describe
-from saxflow.local.workflows.values import from_json, to_json
+from saxflow.local.workflows.failures import Value, WorkflowFailure, context_of
+from saxflow.local.workflows.values import error_json, from_json
 
 ARGUMENT_LIMIT_BYTES = 32 * 1024
 LABEL_LIMIT = 64
@@ -77,17 +76,13 @@ def check_labels(labels: Mapping[str, str]) -> None:
 
 def error_of(error: WorkflowFailure) -> executions_v1.Execution.Error:
     """Return an error that nothing caught as an Execution shows it: payload, context, trace."""
-    try:
-        payload = to_json(error.payload)
-    except WorkflowFailure:
-        payload = json.dumps(describe(error.payload))
     context = context_of(error.payload, error.trace[0] if error.trace else None)
     elements = [
         {"step": p.step, "routine": p.routine, "position": {"line": p.line or 0}}
         for p in error.trace
     ]
     return executions_v1.Execution.Error(
-        payload=payload, context=context, stack_trace={"elements": elements}
+        payload=error_json(error.payload), context=context, stack_trace={"elements": elements}
     )
 
 

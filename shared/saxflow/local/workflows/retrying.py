@@ -5,22 +5,18 @@ Source: https://cloud.google.com/workflows/docs/reference/syntax/retrying
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from saxflow.local.workflows.connectors import delays
 from saxflow.local.workflows.failures import Value, WorkflowFailure, type_error
-from saxflow.local.workflows.stdlib.policies import DEFAULT_BACKOFF, DEFAULT_MAX_RETRIES
+from saxflow.local.workflows.flow import Flow, Frame
+from saxflow.local.workflows.stdlib.policies import DEFAULT_BACKOFF, DEFAULT_MAX_RETRIES, delays
 from saxflow.local.workflows.stdlib.signature import expect
 from saxflow.local.workflows.steps import Retry, StepList, Try, render
 from saxflow.local.workflows.values import FunctionRef, type_name
 
-if TYPE_CHECKING:
-    from saxflow.local.workflows.interpreter import Flow, Frame
 
-
-def run_try(body: Try, frame: Frame, run_steps: Callable[[StepList, Frame], Flow]) -> Flow:
+def run_try(body: Try, frame: Frame) -> Flow:
     """Run a `try` step.
 
     Raises:
@@ -29,7 +25,7 @@ def run_try(body: Try, frame: Frame, run_steps: Callable[[StepList, Frame], Flow
     pauses: Iterator[float] | None = None
     while True:
         try:
-            return run_steps(body.steps, frame)
+            return frame.run_steps(body.steps)
         except WorkflowFailure as error:
             failed = error
         policy = None if body.retry is None else _policy(body.retry, frame)
@@ -39,28 +35,19 @@ def run_try(body: Try, frame: Frame, run_steps: Callable[[StepList, Frame], Flow
         pause = next(pauses, None)
         if pause is None:
             break
-        frame.run.runtime.sleep(pause)
+        frame.sleep(pause)
     if body.handler is None:
         raise failed
-    return _handle(body, body.handler, failed, frame, run_steps)
+    return _handle(body.error_name, body.handler, failed, frame)
 
 
 def _handle(
-    body: Try,
-    handler: StepList,
-    failed: WorkflowFailure,
-    frame: Frame,
-    run_steps: Callable[[StepList, Frame], Flow],
+    error_name: str | None, handler: StepList, failed: WorkflowFailure, frame: Frame
 ) -> Flow:
-    outer = frame.scope
-    frame.scope = outer.child()
-    try:
-        if body.error_name is not None:
-            frame.scope.declare(body.error_name, failed.payload)
-        return run_steps(handler, frame)
-    finally:
-        frame.scope.close()
-        frame.scope = outer
+    with frame.block() as scope:
+        if error_name is not None:
+            scope.declare(error_name, failed.payload)
+        return frame.run_steps(handler)
 
 
 def _policy(retry: Retry, frame: Frame) -> dict[str, Value]:

@@ -14,7 +14,14 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from saxflow.local.workflows.failures import Value, resource_limit, type_error, value_error
+from saxflow.local.workflows.failures import (
+    Value,
+    WorkflowFailure,
+    describe,
+    resource_limit,
+    type_error,
+    value_error,
+)
 
 STRING_LIMIT_BYTES = 256 * 1024
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
@@ -142,6 +149,14 @@ def to_json(value: Value, *, indent: int | None = None) -> str:
         raise resource_limit("value is nested too deeply to be encoded as JSON") from None
     except ValueError as error:
         raise value_error(f"cannot encode as JSON: {error}") from None
+
+
+def error_json(payload: Value) -> str:
+    """Return an error value as JSON text, or its description where JSON cannot hold it."""
+    try:
+        return to_json(payload)
+    except WorkflowFailure:
+        return json.dumps(describe(payload), ensure_ascii=False)
 
 
 def _refuse(value: Value) -> Value:

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
 
 from saxflow.local.clock import VirtualClock
 from saxflow.local.workflows import HttpClient, WorkflowFailure
-from saxflow.local.workflows.connectors import CONNECTORS, delays
+from saxflow.local.workflows.connectors import CONNECTORS
 
 RunIt = Callable[..., Any]
 ROOTS = ("batch", "pubsub", "storage", "workflowexecutions")
@@ -90,13 +89,36 @@ def test_a_failed_job_is_an_operation_error(peer: Any, answer: Any, call: RunIt)
     assert caught.value.payload["tags"] == ["OperationError"]
 
 
-def test_a_job_that_takes_too_long_is_a_timeout(peer: Any, answer: Any, call: RunIt) -> None:
+def test_a_job_that_takes_too_long_is_a_timeout(
+    peer: Any, answer: Any, call: RunIt, clock: VirtualClock
+) -> None:
     peer.respond = jobs(answer, *["RUNNING"] * 200)
     with pytest.raises(WorkflowFailure) as caught:
         call(
             "batch.v1.projects.locations.jobs.create", {**JOB, "connector_params": {"timeout": 60}}
         )
     assert caught.value.payload["tags"] == ["TimeoutError"]
+    assert clock.time() == 1000 + 60
+
+
+def test_a_job_is_looked_at_when_its_time_is_over(
+    peer: Any, answer: Any, call: RunIt, clock: VirtualClock
+) -> None:
+    peer.respond = jobs(answer, "RUNNING", "SUCCEEDED")
+    options = {"timeout": 5, "polling_policy": {"initial_delay": 60}}
+    job = call("batch.v1.projects.locations.jobs.create", {**JOB, "connector_params": options})
+    assert job["status"]["state"] == "SUCCEEDED"
+    assert clock.time() == 1000 + 5
+
+
+def test_an_answer_that_is_no_resource_is_an_error_of_the_language(
+    peer: Any, answer: Any, call: RunIt
+) -> None:
+    peer.respond = lambda seen: answer.of(
+        {"name": "projects/p/jobs/j"} if seen.method == "POST" else ["no", "job"]
+    )
+    with pytest.raises(WorkflowFailure, match="must be of type map, not list"):
+        call("batch.v1.projects.locations.jobs.create", JOB)
 
 
 def test_polling_can_be_skipped(peer: Any, answer: Any, call: RunIt) -> None:
@@ -131,15 +153,6 @@ def test_reads_are_repeated_and_writes_only_when_harmless(
     else:
         call(f"storage.v1.objects.{verb}", arguments)
     assert len(peer.requests) == calls
-
-
-def test_delays_grow_to_their_limit() -> None:
-    backoff = {"initial_delay": 1, "max_delay": 5, "multiplier": 2}
-    assert list(islice(delays(backoff), 4)) == [1, 2, 4, 5]
-    assert list(islice(delays({}), 2)) == [1, 1.25]
-    for bad in (-1, float("nan"), float("inf"), "1"):
-        with pytest.raises(WorkflowFailure):
-            next(delays({"initial_delay": bad}))
 
 
 def test_every_connector_takes_what_its_path_names() -> None:

@@ -147,48 +147,6 @@ def test_next_end_ends_only_the_routine(run: RunIt) -> None:
     assert run(source) == [None, "done"]
 
 
-def test_for_over_lists_ranges_and_keys(run: RunIt) -> None:
-    source = """
-    - init: {assign: [{seen: []}]}
-    - items:
-        for:
-          value: v
-          index: i
-          in: [a, b, c, d]
-          steps:
-            - skip:
-                switch:
-                  - condition: ${v == "b"}
-                    next: continue
-                  - condition: ${v == "d"}
-                    next: break
-            - add: {assign: [{seen: "${list.concat(seen, [i, v])}"}]}
-    - range:
-        for: {value: n, range: [3, 5], steps: [{add: {assign: [{seen: "${list.concat(seen, n)}"}]}}]}
-    - computed:
-        for: {value: n, range: "${[0, len(seen) - 5]}", steps: [{add: {assign: [{seen: "${list.concat(seen, -n)}"}]}}]}
-    - empty:
-        for: {value: n, range: [1, 0], steps: [{add: {raise: never}}]}
-    - out: {return: "${seen}"}
-    """
-    assert run(source) == [[0, "a"], [2, "c"], 3, 4, 5, 0]
-
-
-def test_variables_born_in_a_loop_stay_there(run: RunIt) -> None:
-    source = """
-    - init: {assign: [{kept: 0}]}
-    - loop:
-        for:
-          value: v
-          in: [1, 2]
-          steps:
-            - set: {assign: [{kept: "${v}"}, {lost: 1}]}
-    - out: {return: ["${kept}", "${lost}"]}
-    """
-    with pytest.raises(WorkflowFailure, match="variable not found: lost"):
-        run(source)
-
-
 def test_subworkflows_take_defaults_names_and_positions(run: RunIt) -> None:
     source = """
     main:
@@ -285,6 +243,28 @@ def test_memory_is_limited_and_given_back(run: RunIt) -> None:
     assert caught.value.payload["tags"] == ["ResourceLimitError"]
 
 
+def test_arguments_that_do_not_fit_into_memory_are_given_back(run: RunIt) -> None:
+    source = """
+    main:
+      params: [text]
+      steps:
+        - again:
+            for:
+              value: i
+              range: [1, 5]
+              steps:
+                - t:
+                    try: {call: sub, args: {a: "${text}", b: "${text}", c: "${text}"}}
+                    except: {as: e, steps: [{keep: {assign: [{tags: "${e.tags}"}]}}]}
+        - fits: {call: sub, args: {a: "${text}", b: "", c: ""}, result: r}
+        - out: {return: "${r}"}
+    sub:
+      params: [a, b, c]
+      steps: [{out: {return: "${len(a)}"}}]
+    """
+    assert run(source, "x" * 150_000) == 150_000
+
+
 def test_strings_are_limited(run: RunIt) -> None:
     source = """
     - init: {assign: [{t: "0123456789abcdef"}]}
@@ -340,28 +320,6 @@ def test_current_steps_name_the_waiting_routines() -> None:
     http.close()
     assert seen == [[("main", "outer"), ("sub", "look")]]
     assert run.current_steps() == []
-
-
-def test_ranges_are_bounded_by_the_step_limit(run: RunIt) -> None:
-    source = """
-    main:
-      params: [last]
-      steps:
-        - p: {parallel: {for: {value: v, range: "${[1, last]}", steps: [{s: {assign: [{x: 1}]}}]}}}
-    """
-    assert run(source, 3) is None
-    for last in (10**15, 1e300):
-        with pytest.raises(WorkflowFailure, match="ResourceLimitError"):
-            run(source, last)
-
-
-def test_ranges_of_doubles(run: RunIt) -> None:
-    source = """
-    - init: {assign: [{seen: []}]}
-    - loop: {for: {value: v, range: [0.5, 3], steps: [{s: {assign: [{seen: "${list.concat(seen, v)}"}]}}]}}
-    - out: {return: "${seen}"}
-    """
-    assert run(source) == [0.5, 1.5, 2.5]
 
 
 def test_values_nested_beyond_reason_are_an_error_that_can_be_caught(run: RunIt) -> None:

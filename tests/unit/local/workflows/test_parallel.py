@@ -87,6 +87,56 @@ def test_every_branch_runs_and_all_errors_are_told(run: RunIt) -> None:
     assert 'in step "odd", routine "main"' in result["e"]["branches"][0]["error"]["context"]
 
 
+def test_errors_are_told_in_the_order_of_the_iterations(run: RunIt) -> None:
+    source = """
+    - t:
+        try:
+          steps:
+            - p:
+                parallel:
+                  for: {value: v, range: [0, 104], steps: [{bad: {raise: no}}]}
+        except: {as: e, steps: [{out: {return: "${e}"}}]}
+    """
+    error = run(source)
+    assert [branch["id"] for branch in error["branches"]] == [str(n) for n in range(100)]
+    assert error["truncated"] is True
+
+
+def test_an_error_that_holds_bytes_is_told_too(run: RunIt) -> None:
+    source = """
+    - t:
+        try:
+          steps:
+            - p:
+                parallel:
+                  for:
+                    value: v
+                    in: [1]
+                    steps:
+                      - bad: {raise: {message: binary, code: 500, body: '${text.encode("x")}'}}
+        except: {as: e, steps: [{out: {return: "${e}"}}]}
+    """
+    error = run(source)
+    assert error["tags"] == ["UnhandledBranchError", "RuntimeError"]
+    assert error["branches"][0]["error"]["payload"] == '"binary"'
+
+
+def test_the_context_of_a_branchs_error_is_where_it_arose(run: RunIt) -> None:
+    source = """
+    main:
+      steps:
+        - p:
+            parallel:
+              for: {value: v, in: [1], steps: [{outer: {call: sub}}]}
+    sub:
+      steps: [{inner: {raise: no}}]
+    """
+    with pytest.raises(WorkflowFailure) as caught:
+        run(source)
+    (branch,) = caught.value.payload["branches"]
+    assert 'in step "inner", routine "sub"' in branch["error"]["context"]
+
+
 def test_loops_in_branches_break_and_continue_on_their_own(run: RunIt) -> None:
     source = """
     - init: {assign: [{n: 0}]}

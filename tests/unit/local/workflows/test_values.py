@@ -15,6 +15,7 @@ from saxflow.local.workflows.failures import (
 from saxflow.local.workflows.values import (
     FunctionRef,
     equal,
+    error_json,
     from_json,
     size_of,
     text_of,
@@ -77,6 +78,11 @@ def test_json_keeps_64_bit_integers_and_text() -> None:
 def test_what_json_cannot_hold(value: Any) -> None:
     with pytest.raises(WorkflowFailure):
         to_json(value)
+
+
+def test_errors_that_json_cannot_hold_are_described() -> None:
+    assert error_json({"message": "no", "code": 5}) == '{"message":"no","code":5}'
+    assert error_json({"message": "nö", "body": b"x"}) == '"nö"'
 
 
 def test_deeply_nested_json_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Retry policies and predicates: `http.default_retry`, `retry.always` and their kin.
+"""Retry policies: predicates (`retry.always`), whole ones (`http.default_retry`), and their pauses.
 
 Source: https://cloud.google.com/workflows/docs/reference/stdlib/http/default_retry,
 https://cloud.google.com/workflows/docs/reference/stdlib/retry
@@ -6,8 +6,11 @@ https://cloud.google.com/workflows/docs/reference/stdlib/retry
 
 from __future__ import annotations
 
-from saxflow.local.workflows.failures import Value, tags_of
-from saxflow.local.workflows.stdlib.signature import Function, pure
+import math
+from collections.abc import Iterator, Mapping
+
+from saxflow.local.workflows.failures import Value, tags_of, value_error
+from saxflow.local.workflows.stdlib.signature import Function, expect_number, pure
 from saxflow.local.workflows.values import FunctionRef
 
 DEFAULT_BACKOFF: dict[str, Value] = {"initial_delay": 1, "max_delay": 60, "multiplier": 1.25}
@@ -33,6 +36,33 @@ def _matches(error: Value, codes: tuple[int, ...], wanted: frozenset[str]) -> bo
     if not wanted.isdisjoint(tags):
         return True
     return "HttpError" in tags and error.get("code") in codes
+
+
+def delays(backoff: Mapping[str, Value]) -> Iterator[float]:
+    """Yield the pauses before one retry after another, in seconds, without end.
+
+    Raises:
+        WorkflowFailure: TypeError or ValueError, a part of the backoff cannot be used.
+    """
+    delay, most, factor = (
+        number_of(backoff, name, DEFAULT_BACKOFF[name])
+        for name in ("initial_delay", "max_delay", "multiplier")
+    )
+    while True:
+        yield min(delay, most)
+        delay *= factor
+
+
+def number_of(policy: Mapping[str, Value], name: str, default: float) -> float:
+    """Return a number of a policy.
+
+    Raises:
+        WorkflowFailure: TypeError, it is none; ValueError, it is negative or without bounds.
+    """
+    number = float(expect_number(policy.get(name, default), name))
+    if not 0 <= number < math.inf:
+        raise value_error(f"{name} is {number}; a number from 0 up is needed")
+    return number
 
 
 def _policy(predicate: str) -> dict[str, Value]:

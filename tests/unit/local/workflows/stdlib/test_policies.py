@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import pytest
 
+from saxflow.local.workflows import WorkflowFailure
 from saxflow.local.workflows.stdlib.policies import (
     CONSTANTS,
     DEFAULT_BACKOFF,
     DEFAULT_MAX_RETRIES,
     FUNCTIONS,
+    delays,
+    number_of,
     retry_idempotent,
     retry_non_idempotent,
 )
@@ -71,3 +75,19 @@ def test_policies_name_their_predicates() -> None:
         "multiplier": 1.25,
     }
     assert CONSTANTS["retry.always"] == FunctionRef("retry.always")
+
+
+def test_delays_grow_to_their_limit() -> None:
+    backoff = {"initial_delay": 1, "max_delay": 5, "multiplier": 2}
+    assert list(islice(delays(backoff), 4)) == [1, 2, 4, 5]
+    assert list(islice(delays({}), 2)) == [1, 1.25]
+    for bad in (-1, float("nan"), float("inf"), "1"):
+        with pytest.raises(WorkflowFailure):
+            next(delays({"initial_delay": bad}))
+
+
+def test_numbers_of_a_policy_have_defaults_and_bounds() -> None:
+    assert number_of({"timeout": 5}, "timeout", 1800) == 5.0
+    assert number_of({}, "timeout", 1800) == 1800.0
+    with pytest.raises(WorkflowFailure, match="a number from 0 up is needed"):
+        number_of({"timeout": -1}, "timeout", 1800)
