@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.api_core import exceptions
 from google.cloud.workflows import executions_v1
@@ -62,7 +62,9 @@ def _test(field: str, symbol: str, literal: str) -> Test:
     if field in _TIMES:
         return _time_test(_TIMES[field], symbol, value)
     if symbol not in _COMPARISONS:
-        raise exceptions.InvalidArgument(f"filter: {field} cannot be compared by {symbol}")
+        raise exceptions.InvalidArgument(
+            f"filter: {field} cannot be compared by {symbol}; use {', '.join(_COMPARISONS)}"
+        )
     compare, read = _COMPARISONS[symbol], _reader(field)
     return lambda execution: compare(read(execution), value)
 
@@ -88,7 +90,12 @@ def _time_test(field: str, symbol: str, value: str) -> Test:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
         compare = _ORDERED[symbol]
     except (KeyError, ValueError):
-        raise exceptions.InvalidArgument(f"filter: {field} {symbol} {value!r}") from None
+        raise exceptions.InvalidArgument(
+            f"filter: {field} {symbol} {value!r}; compare by {', '.join(_ORDERED)} with a time such"
+            ' as "2026-01-31T00:00:00Z"'
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
 
     def test(execution: executions_v1.Execution) -> bool:
         actual = getattr(execution, field)

@@ -39,6 +39,8 @@ def execution(second: int = 0) -> executions_v1.Execution:
         ('workflowRevisionId="000002-abc"', False),
         ('startTime>"2025-12-31T00:00:00Z" AND startTime<"2026-01-02T00:00:00Z"', True),
         ('startTime >= "2026-01-02T00:00:00Z"', False),
+        ('startTime >= "2026-01-01T00:00:00"', True),
+        ('startTime > "2026-01-01"', False),
         ('endTime > "2000-01-01T00:00:00Z"', False),
     ],
 )
