@@ -14,8 +14,9 @@ from saxflow.checkpoint.directory import Buffer, Entry, crc32c_text
 from saxflow.errors import CloudError, IntegrityError, NotFoundError, WeightsError
 from saxflow.gcp.objects import Uri
 
-FIELDS = "nextPageToken,items(name,size,crc32c,md5Hash,generation,updated)"
-
+FIELDS = "nextPageToken,items(name,size,crc32c,md5Hash,generation,updated,metadata)"
+ORIGIN = "saxflow-fingerprint"
+"""Key of the custom metadata that tells which conversion created an object."""
 
 JSON_TYPE = "application/json"
 """Of progress and records: a Workflow decodes what says so, and only that."""
@@ -64,8 +65,8 @@ class CloudDirectory:
                 f" {len(buffer) - count} more were expected"
             )
 
-    def create(self, name: str, data: Sequence[Buffer], crc32c: int) -> None:
-        if self._upload(name, data, crc32c, create_only=True):
+    def create(self, name: str, data: Sequence[Buffer], crc32c: int, *, origin: str = "") -> None:
+        if self._upload(name, data, crc32c, create_only=True, origin=origin):
             return
         existing = self._stat(name)
         size = sum(memoryview(piece).nbytes for piece in data)
@@ -124,11 +125,20 @@ class CloudDirectory:
             item = self._http.get_json(self._path(name), {}, f"stat {self._name(name)}")
         return _entry(item)
 
-    def _upload(self, name: str, data: Sequence[Buffer], crc32c: int, *, create_only: bool) -> bool:
+    def _upload(
+        self,
+        name: str,
+        data: Sequence[Buffer],
+        crc32c: int,
+        *,
+        create_only: bool,
+        origin: str = "",
+    ) -> bool:
         metadata = {
             "name": self._prefix + name,
             "crc32c": crc32c_text(crc32c),
             "contentType": JSON_TYPE if name.endswith(".json") else BYTES_TYPE,
+            "metadata": {ORIGIN: origin} if origin else {},
         }
         what = f"write {self._name(name)}"
         with self._bucket_needed():
@@ -184,4 +194,5 @@ def _entry(item: dict[str, Any]) -> Entry:
         item.get("md5Hash"),
         str(item["generation"]),
         item.get("updated", ""),
+        str(item.get("metadata", {}).get(ORIGIN, "")),
     )

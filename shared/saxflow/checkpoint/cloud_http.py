@@ -111,7 +111,7 @@ class StorageHttp:
     def upload(
         self,
         bucket: str,
-        metadata: Mapping[str, str],
+        metadata: Mapping[str, Any],
         data: Sequence[Buffer],
         what: str,
         *,

@@ -24,6 +24,7 @@ class Entry:
         md5: base64, only on gs:// and not for composite objects.
         generation: only on gs://.
         changed: when it last changed, RFC 3339 on gs://, nanoseconds on a local disk.
+        origin: fingerprint of the conversion that created it; only on gs://.
     """
 
     size_bytes: int
@@ -31,6 +32,7 @@ class Entry:
     md5: str | None = None
     generation: str | None = None
     changed: str = ""
+    origin: str = ""
 
 
 class Directory(Protocol):
@@ -62,8 +64,11 @@ class Directory(Protocol):
         """
         ...
 
-    def create(self, name: str, data: Sequence[Buffer], crc32c: int) -> None:
+    def create(self, name: str, data: Sequence[Buffer], crc32c: int, *, origin: str = "") -> None:
         """Create a file whole or not at all; an equal file that exists already is left alone.
+
+        Args:
+            origin: kept beside the file where the store has a place for it.
 
         Raises:
             IntegrityError: a file with other content exists.

@@ -74,8 +74,8 @@ class LocalDirectory:
                     )
                 done += count
 
-    def create(self, name: str, data: Sequence[Buffer], crc32c: int) -> None:
-        del crc32c  # a local disk has no place for it; the report keeps it
+    def create(self, name: str, data: Sequence[Buffer], crc32c: int, *, origin: str = "") -> None:
+        del crc32c, origin  # a local disk has no place for them; journal and report keep them
         self._replace(name, data)
 
     def overwrite(self, name: str, data: bytes) -> None:

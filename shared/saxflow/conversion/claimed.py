@@ -45,9 +45,9 @@ class Claimed:
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         self._target.read_into(name, start, buffer)
 
-    def create(self, name: str, data: Sequence[Buffer], crc32c: int) -> None:
+    def create(self, name: str, data: Sequence[Buffer], crc32c: int, *, origin: str = "") -> None:
         self._require_claim()
-        self._target.create(name, data, crc32c)
+        self._target.create(name, data, crc32c, origin=origin)
 
     def overwrite(self, name: str, data: bytes) -> None:
         self._require_claim()

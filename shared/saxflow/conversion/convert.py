@@ -185,7 +185,7 @@ def _all_objects(
     dims, spec = work.source.dimensions, work.spec
     mine = {one.name for one in result.objects}
     others = [c for c in layout.all_chunks(dims, spec.dtype, spec.mesh) if c.name not in mine]
-    existing = existing_objects(target, others, spec)
+    existing = existing_objects(target, others, spec, work.fingerprint)
     if len(existing) < len(others):
         return None
     documents = layout.documents(dims, spec.dtype, spec.mesh, spec.compressor)

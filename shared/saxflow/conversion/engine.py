@@ -43,11 +43,13 @@ class Options:
         dtype: of the checkpoint.
         compressor: of its chunks.
         clamp: whether values beyond the dtype's range become its largest value.
+        origin: fingerprint of the conversion they belong to.
     """
 
     dtype: str
     compressor: str = "none"
     clamp: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,8 @@ class _Worker:
     def _write(self, chunk: Chunk, array: kernels.Array) -> Written:
         data = encode(array, self._options.dtype, self._options.compressor)
         written = Written.of(chunk.name, data)
-        self._target.create(f"{STEP_DIRECTORY}/{chunk.name}", [data], crc32c_value(written.crc32c))
+        name, crc32c = f"{STEP_DIRECTORY}/{chunk.name}", crc32c_value(written.crc32c)
+        self._target.create(name, [data], crc32c, origin=self._options.origin)
         return written
 
 

@@ -157,7 +157,8 @@ def run_task(
     """
     started = time.monotonic()
     chunks = owned_chunks(source, spec, share)
-    existing = existing_objects(ends.target, chunks, spec)
+    fingerprint = spec.fingerprint(source)
+    existing = existing_objects(ends.target, chunks, spec, fingerprint)
     pending = [chunk for chunk in chunks if chunk.name not in existing]
     memory = share_memory(max_memory, largest_chunk(chunks, spec), remote=ends.remote)
     itemsize = layout.itemsize_of(spec.dtype)
@@ -178,7 +179,7 @@ def run_task(
 
     try:
         planned = plan_jobs(pending, source, spec, memory.job_bytes)
-        options = Options(spec.dtype, spec.compressor, spec.clamp)
+        options = Options(spec.dtype, spec.compressor, spec.clamp, fingerprint)
         tally = run_jobs(planned, ends.source, ends.target, options, memory.workers, done)
     finally:
         if journal is not None:
@@ -195,11 +196,12 @@ def run_task(
 
 
 def existing_objects(
-    target: Directory, chunks: Sequence[layout.Chunk], spec: Spec
+    target: Directory, chunks: Sequence[layout.Chunk], spec: Spec, fingerprint: str
 ) -> dict[str, Written]:
     """Return those chunks that are finished, with size and crc32c.
 
-    On gs:// both come from the listing; on a local disk from the journals, and the bytes are read
+    On gs:// both come from the listing, where objects of another origin than this conversion's are
+    left out: an upload that was held up may arrive late; on a local disk from the journals, and the bytes are read
     again, because a crash of the machine may have lost what a crash of the process cannot.
     """
     prefix = f"{layout.STEP_DIRECTORY}/"
@@ -217,6 +219,7 @@ def existing_objects(
     return {
         name: Written(name, entry.size_bytes, entry.crc32c or "")
         for name, entry in candidates.items()
+        if entry.origin == fingerprint
     }
 
 

@@ -252,3 +252,13 @@ def test_connections_are_closed_with_the_block(storage):
         create(directory, "x")
         assert directory.read("x") == b"x"
     directory.close()
+
+
+def test_a_listing_tells_which_conversion_created_an_object(storage):
+    with CloudDirectory("gs://models/dst") as directory:
+        directory.create("a", [b"x"], crc32c(b"x"), origin="0123456789ab")
+        directory.create("b", [b"x"], crc32c(b"x"))
+        assert {n: e.origin for n, e in directory.entries().items()} == {
+            "a": "0123456789ab",
+            "b": "",
+        }

@@ -25,6 +25,9 @@ from saxflow.conversion.task import (
     write_document,
 )
 from saxflow.conversion.written import Written
+from saxflow.errors import IntegrityError
+
+MINE, OTHERS = "0" * 12, "f" * 12
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 50])
@@ -93,9 +96,9 @@ def finished(tmp_path, tiny):
 
 def test_finished_chunks_are_known_by_journal_and_bytes(finished):
     target, chunks, written = finished
-    existing = existing_objects(target, chunks, Spec(mesh=2))
+    existing = existing_objects(target, chunks, Spec(mesh=2), MINE)
     assert existing == {chunk.name: written[chunk.name] for chunk in chunks}
-    assert existing_objects(target, chunks[:1], Spec(mesh=2)).keys() == {chunks[0].name}
+    assert existing_objects(target, chunks[:1], Spec(mesh=2), MINE).keys() == {chunks[0].name}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_finished_chunks_are_known_by_journal_and_bytes(finished):
 def test_a_chunk_that_is_not_as_it_was_written_counts_as_absent(finished, change):
     target, chunks, _ = finished
     change(target.root / layout.STEP_DIRECTORY / chunks[3].name)
-    existing = existing_objects(target, chunks, Spec(mesh=2))
+    existing = existing_objects(target, chunks, Spec(mesh=2), MINE)
     assert {chunk.name for chunk in chunks} - existing.keys() == {chunks[3].name}
 
 
@@ -120,13 +123,13 @@ def test_chunks_without_a_journal_count_as_absent(finished):
     target, chunks, _ = finished
     for path in (target.root / "tasks").iterdir():
         path.unlink()
-    assert existing_objects(target, chunks, Spec(mesh=2)) == {}
+    assert existing_objects(target, chunks, Spec(mesh=2), MINE) == {}
 
 
 def test_nothing_exists_before_the_first_run(tmp_path, finished):
     _, chunks, _ = finished
-    assert existing_objects(LocalDirectory(tmp_path / "new"), chunks, Spec(mesh=2)) == {}
-    assert existing_objects(LocalDirectory(tmp_path / "new"), [], Spec(mesh=2)) == {}
+    assert existing_objects(LocalDirectory(tmp_path / "new"), chunks, Spec(mesh=2), MINE) == {}
+    assert existing_objects(LocalDirectory(tmp_path / "new"), [], Spec(mesh=2), MINE) == {}
 
 
 def test_in_cloud_storage_the_listing_tells_what_exists(finished, storage):
@@ -137,12 +140,34 @@ def test_in_cloud_storage_the_listing_tells_what_exists(finished, storage):
             first: local.read(f"{layout.STEP_DIRECTORY}/{first.name}"),
             second: b"cut",
         }.items():
-            target.create(f"{layout.STEP_DIRECTORY}/{chunk.name}", [data], crc32c(data))
-        plain = existing_objects(target, [first, second, third], Spec(mesh=2))
+            target.create(
+                f"{layout.STEP_DIRECTORY}/{chunk.name}", [data], crc32c(data), origin=MINE
+            )
+        plain = existing_objects(target, [first, second, third], Spec(mesh=2), MINE)
         assert plain == {first.name: written[first.name]}
-        packed = existing_objects(target, [first, second, third], Spec(mesh=2, compressor="zstd"))
+        packed = existing_objects(
+            target, [first, second, third], Spec(mesh=2, compressor="zstd"), MINE
+        )
         assert packed.keys() == {first.name, second.name}
         assert packed[second.name] == Written.of(second.name, b"cut")
+
+
+@pytest.mark.parametrize("origin", ["", OTHERS])
+def test_an_object_of_another_conversion_is_no_finished_chunk(finished, tiny, storage, origin):
+    local, (chunk, *_), written = finished
+    name = f"{layout.STEP_DIRECTORY}/{chunk.name}"
+    late = bytes(written[chunk.name].size_bytes)
+    with CloudDirectory("gs://models/dst") as target:
+        target.create(name, [late], crc32c(late), origin=origin)
+        assert existing_objects(target, [chunk], Spec(mesh=2), MINE) == {}
+        source = read_source(LocalDirectory(tiny))
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match=f"{chunk.name} exists with other content"):
+                run_task(Ends(LocalDirectory(tiny), target), source, Spec(mesh=2), Share())
+        target.delete(name)
+        result = run_task(Ends(LocalDirectory(tiny), target), source, Spec(mesh=2), Share())
+        assert target.read(name) == local.read(name)
+        assert {one.name: one for one in result.objects} == written
 
 
 def test_the_largest_chunk(finished):
