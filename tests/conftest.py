@@ -7,6 +7,7 @@ of admins; patience with what no service announces.
 from __future__ import annotations
 
 import importlib.util
+import signal
 import socket
 import threading
 import time
@@ -27,6 +28,9 @@ from saxflow.sax import messages as m
 # written beside the sources.
 settings.register_profile("saxflow", deadline=None, database=None)
 settings.load_profile("saxflow")
+
+# A shell hands an ignored Ctrl-C on to what it starts in the background, and that to its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 BUCKETS = ("manifests", "control", "models", "cells")
