@@ -37,13 +37,18 @@ Block = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Use:
-    """One read or write of a variable."""
+    """One read or write of a variable.
+
+    Args:
+        declares: a write that hides a variable of the same name further out, as a loop's does.
+    """
 
     name: str
     block: Block
     position: int
     step: str
     mark: Mark
+    declares: bool = False
 
 
 @dataclass
@@ -85,7 +90,15 @@ class Dataflow:
                     break
 
     def _outside(self, write: Use, block: Block) -> bool:
-        return any(
+        """Tell whether a write goes to a variable that is older than the block around it."""
+        hidden = any(
+            other.name == write.name
+            and other.declares
+            and len(other.block) >= len(block)
+            and write.block[: len(other.block)] == other.block
+            for other in self.writes
+        )
+        return not hidden and any(
             other.name == write.name
             and other.position < write.position
             and len(other.block) < len(block)
@@ -109,7 +122,7 @@ def analyse(routine: Routine) -> Dataflow:
     """Return the uses of variables in a routine."""
     walker = _Walker()
     for parameter in routine.parameters:
-        walker.write(parameter.name, routine.mark)
+        walker.declare(parameter.name, routine.mark)
     walker.steps(routine.steps)
     return walker.flow
 
@@ -122,9 +135,13 @@ class _Walker:
         self._position = 0
         self._step = ""
 
-    def write(self, name: str, mark: Mark) -> None:
+    def declare(self, name: str, mark: Mark) -> None:
+        self._write(name, mark, declares=True)
+
+    def _write(self, name: str, mark: Mark, *, declares: bool = False) -> None:
         self._position += 1
-        self.flow.writes.append(Use(name, self._block, self._position, self._step, mark))
+        use = Use(name, self._block, self._position, self._step, mark, declares)
+        self.flow.writes.append(use)
 
     def steps(self, steps: StepList) -> None:
         for step in steps.steps:
@@ -190,7 +207,7 @@ class _Walker:
         if path:
             self._read(Name(name), mark)
         else:
-            self.write(name, mark)
+            self._write(name, mark)
 
     def _loop(self, body: For, mark: Mark) -> None:
         self._template(body.items)
@@ -198,7 +215,7 @@ class _Walker:
         outer = self._enter()
         for name in (body.value, body.index):
             if name:
-                self.write(name, mark)
+                self.declare(name, mark)
         self.steps(body.steps)
         self._block = outer
 
@@ -225,7 +242,7 @@ class _Walker:
             return
         outer = self._enter()
         if body.error_name:
-            self.write(body.error_name, mark)
+            self.declare(body.error_name, mark)
         self.steps(body.handler)
         self._block = outer
 

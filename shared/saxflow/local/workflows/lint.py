@@ -64,7 +64,7 @@ def check(source: str) -> list[Problem]:
 
 
 def check_references(workflow: Workflow) -> list[Problem]:
-    """Return what a deployment refuses: jumps, functions and arguments that lead nowhere."""
+    """Return what a deployment refuses: jumps, functions, arguments and variables that lead nowhere."""
     routines = workflow.routines.values()
     return [problem for routine in routines for problem in _Linter(workflow, routine).references()]
 
@@ -103,6 +103,8 @@ class _Linter:
             if not self._is_known(use.name):
                 message = f"symbol {use.name!r} is neither a variable nor a subworkflow"
                 self._report_use(use, message)
+        for use in self._flow.unshared():
+            self._report_use(use, f"{use.name!r} is assigned in a branch; list it under 'shared'")
         return self._problems
 
     def advice(self) -> list[Problem]:
@@ -111,8 +113,6 @@ class _Linter:
                 self._report(self._routine.mark, f"step name {name!r} occurs {count} times")
         for use in self._flow.unassigned():
             self._report_use(use, f"variable {use.name!r} is read before it is assigned")
-        for use in self._flow.unshared():
-            self._report_use(use, f"{use.name!r} is assigned in a branch; list it under 'shared'")
         return self._problems
 
     def _is_known(self, name: str) -> bool:

@@ -127,3 +127,28 @@ def test_problems_come_in_the_order_of_lines() -> None:
 def test_references_leave_variables_and_style_aside() -> None:
     workflow = parse_workflow(main("{return: '${x}'}", "{assign: [{x: no}]}", "{next: nowhere}"))
     assert [problem.path for problem in check_references(workflow)] == ["main.s2"]
+
+
+def in_branches(step: str) -> str:
+    return main(
+        "{assign: [{x: 0}]}",
+        f"{{parallel: {{for: {{value: v, in: [1], steps: [{{a: {step}}}]}}}}}}",
+    )
+
+
+def test_a_write_to_what_is_not_shared_is_refused_at_deployment() -> None:
+    (problem,) = check_references(parse_workflow(in_branches("{assign: [{x: 1}]}")))
+    assert "list it under 'shared'" in problem.message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{for: {value: x, in: [1], steps: [{b: {assign: [{x: 2}]}}]}}",
+        "{for: {value: w, index: x, in: [1], steps: [{b: {assign: [{x: 2}]}}]}}",
+        "{try: {raise: gone}, except: {as: x, steps: [{b: {assign: [{x: 2}]}}]}}",
+        "{assign: [{y: 1}]}",
+    ],
+)
+def test_what_a_branch_declares_itself_needs_no_sharing(step: str) -> None:
+    assert check(in_branches(step)) == []
