@@ -6,8 +6,10 @@ Source: google/longrunning/operations.proto.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import proto
@@ -17,6 +19,8 @@ from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
 
 from saxflow.local.rpc.status import as_api_error, status_message
+
+_LOG = logging.getLogger(__name__)
 
 
 class Operations:
@@ -64,6 +68,22 @@ class Operations:
     ) -> operations_pb2.Operation:
         """Return an operation that has already ended with this response."""
         return self.finish(self.begin(parent, metadata).name, response)
+
+    def carry_out(
+        self, parent: str, metadata: Any, action: Callable[[], Any]
+    ) -> operations_pb2.Operation:
+        """Return a new operation; a thread ends it with what the action returns or raises."""
+        operation = self.begin(parent, metadata)
+
+        def work() -> None:
+            try:
+                self.finish(operation.name, action())
+            except Exception as error:  # noqa: BLE001  # outermost loop of a worker
+                _LOG.exception("%s failed", operation.name)
+                self.fail(operation.name, error)
+
+        threading.Thread(target=work, name=operation.name, daemon=True).start()
+        return operation
 
     def get_operation(
         self, request: operations_pb2.GetOperationRequest

@@ -5,6 +5,7 @@ Source: google/cloud/tpu/v2/cloud_tpu.proto, Node
 
 from __future__ import annotations
 
+import shutil
 import uuid
 
 from google.cloud.tpu_v2 import AcceleratorConfig, NetworkEndpoint, Node
@@ -34,6 +35,7 @@ class NodeRun:
     ) -> None:
         self.name = name
         self._around = surroundings
+        self._directory = surroundings.data / "vms" / name.split("/")[3] / self.id
         self._slice = slice_of(wanted)
         self._claim = AddressClaim(self._slice.hosts)
         self._node = self._described(wanted, queued_resource)
@@ -63,6 +65,7 @@ class NodeRun:
         """End every VM and remove its disk."""
         for machine in self.machines:
             machine.erase()
+        shutil.rmtree(self._directory, ignore_errors=True)
         self._claim.close()
 
     def _described(self, wanted: Node, queued_resource: str) -> Node:
@@ -98,7 +101,7 @@ class NodeRun:
             instance_id=str(uuid.uuid4().int >> 65),
         )
         return VirtualMachine(
-            VmPaths(self._around.data / "vms" / self.id, worker),
+            VmPaths(self._directory, worker),
             address=self._claim.addresses[worker],
             metadata=leaves,
             images=self._around.images,

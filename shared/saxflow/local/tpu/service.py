@@ -20,7 +20,7 @@ from saxflow.local.surroundings import Surroundings
 from saxflow.local.tpu.hardware import PARENT, RUNTIME_VERSIONS, SLICES
 from saxflow.local.tpu.nodes import NodeRun
 from saxflow.local.tpu.queued import QueuedRun
-from saxflow.local.tpu.states import DELETABLE, RESETTABLE, State
+from saxflow.local.tpu.states import RESETTABLE, NodeState, State
 from saxflow.local.tpu.validation import check_request, invalid
 
 _QUOTA = (
@@ -43,6 +43,7 @@ class TpuService:
         self._lock = threading.Lock()
         self._runs: dict[str, QueuedRun] = {}
         self._requests: dict[tuple[str, str], operations_pb2.Operation] = {}
+        self._stopped = False
         shutil.rmtree(surroundings.data / "vms", ignore_errors=True)  # of a cloud that is no more
 
     def create_queued_resource(
@@ -57,14 +58,15 @@ class TpuService:
         name = f"{request.parent}/queuedResources/{request.queued_resource_id}"
         with self._lock:
             known = self._requests.get((request.parent, request.request_id))
-            if request.request_id and known is not None:
+            if known is not None:
                 return known
             self._admit(name, request)
             resource = copied(request.queued_resource)
             resource.name = name
             run = self._runs[name] = QueuedRun(resource, self._around)
-            operation = self._begin(name, "create")
-            self._requests[request.parent, request.request_id] = operation
+            operation = self._operations.begin(request.parent, self._metadata(name, "create"))
+            if request.request_id:
+                self._requests[request.parent, request.request_id] = operation
         run.accept()
         return self._operations.finish(operation.name, run.snapshot())
 
@@ -98,7 +100,7 @@ class TpuService:
             FailedPrecondition: it has machines and `force` is not set.
         """
         run = self._known(request.name)
-        if not request.force and run.state not in DELETABLE:
+        if not run.begin_deletion(force=request.force):
             raise exceptions.FailedPrecondition(
                 f"{request.name} is {run.state.name}; delete its nodes first or use force"
             )
@@ -106,7 +108,8 @@ class TpuService:
         def delete() -> None:
             run.delete()
             with self._lock:
-                self._runs.pop(request.name, None)
+                if self._runs.get(request.name) is run:
+                    del self._runs[request.name]
 
         return self._later(request.name, "delete", delete)
 
@@ -150,9 +153,18 @@ class TpuService:
 
         Raises:
             NotFound: there is none.
+            FailedPrecondition: it is being created.
         """
-        run, _ = self._node(request.name)
-        return self._later(request.name, "delete", lambda: run.suspend() and None)
+        run, node = self._node(request.name)
+        if node.snapshot().state == NodeState.CREATING:
+            raise exceptions.FailedPrecondition(
+                f"{request.name} is CREATING; delete it when it is READY, or {run.name} with force"
+            )
+
+        def delete() -> None:
+            run.suspend()
+
+        return self._later(request.name, "delete", delete)
 
     def get_guest_attributes(
         self, request: tpu_v2.GetGuestAttributesRequest
@@ -227,24 +239,31 @@ class TpuService:
 
     def reboot(self, node: str, worker: int) -> None:
         """Reset one worker of a node, as host maintenance does."""
-        self._node(node)[1].machines[worker].reset()
+        machines = self._node(node)[1].machines
+        if worker not in range(len(machines)):
+            raise exceptions.NotFound(f"{node} has no worker {worker}")
+        machines[worker].reset()
 
     def wait(self, name: str, states: frozenset[State], timeout_seconds: float) -> State:
         """Return a QueuedResource's state once it is one of these, or what it is then."""
         return self._known(name).wait(states, timeout_seconds)
 
     def stop(self) -> None:
-        """End every VM."""
+        """End every VM; nothing is created any more."""
+        with self._lock:
+            self._stopped = True
         for run in self._all():
             run.delete()
 
     def _admit(self, name: str, request: tpu_v2.CreateQueuedResourceRequest) -> None:
+        if self._stopped:
+            raise exceptions.ServiceUnavailable("the embedded cloud is stopping")
         if name in self._runs:
             raise exceptions.AlreadyExists(f"Resource '{name}' already exists")
-        node_id = request.queued_resource.tpu.node_spec[0].node_id
-        if any(run.node and run.node.name == f"{request.parent}/nodes/{node_id}"
-               for run in self._runs.values()):  # fmt: skip
-            raise exceptions.AlreadyExists(f"Resource '{request.parent}/nodes/{node_id}' exists")
+        node = f"{request.parent}/nodes/{request.queued_resource.tpu.node_spec[0].node_id}"
+        for run in self._runs.values():
+            if run.node_name == node:
+                raise exceptions.AlreadyExists(f"Resource '{node}' belongs to {run.name}")
         quota = self._around.outcomes.take("quota", name)
         if quota is not None:
             zone = request.parent.rpartition("/")[2]
@@ -287,25 +306,22 @@ class TpuService:
             name=f"{parent}/acceleratorTypes/{name}", type_=name, accelerator_configs=[config]
         )
 
-    def _begin(self, name: str, verb: str) -> operations_pb2.Operation:
-        metadata = tpu_v2.OperationMetadata(
+    def _metadata(self, name: str, verb: str) -> tpu_v2.OperationMetadata:
+        return tpu_v2.OperationMetadata(
             create_time=timestamp(self._around.clock.now()),
             target=name,
             verb=verb,
             api_version="v2",
         )
-        return self._operations.begin("/".join(name.split("/")[:4]), metadata)
 
     def _later(
         self, name: str, verb: str, action: Callable[[], object]
     ) -> operations_pb2.Operation:
-        operation = self._begin(name, verb)
+        return self._operations.carry_out(_place(name), self._metadata(name, verb), action)
 
-        def carry_out() -> None:
-            self._operations.finish(operation.name, action())
 
-        threading.Thread(target=carry_out, name=f"tpu-{verb}", daemon=True).start()
-        return operation
+def _place(name: str) -> str:
+    return "/".join(name.split("/")[:4])
 
 
 def _within(name: str, parent: str) -> bool:

@@ -124,7 +124,7 @@ def test_preemption_suspends_and_kills_every_process(compute, eventually):
     compute.ask("sf-a", script=TELL)
     compute.reached("sf-a", "ACTIVE")
     eventually(lambda: guest(compute, "sf-a") == [[("sax", "state", "up")]])
-    pid = (compute.data / "vms/sf-a/worker-0/pid").read_text().strip()
+    pid = (compute.data / "vms/us-central1-a/sf-a/worker-0/pid").read_text().strip()
     assert os.path.exists(f"/proc/{pid}")
     compute.tpu_service.preempt(name("sf-a"))
     assert compute.reached("sf-a", "SUSPENDED") == "SUSPENDED"
@@ -166,7 +166,7 @@ def test_rebooted_worker_keeps_its_disk_and_gets_a_new_boot_id(compute, eventual
     text = "#!/bin/bash\ncat $SAXFLOW_VM_ROOT/proc/sys/kernel/random/boot_id >>$SAXFLOW_VM_ROOT/b\n"
     compute.ask("sf-a", script=text)
     compute.reached("sf-a", "ACTIVE")
-    boots = compute.data / "vms/sf-a/worker-0/b"
+    boots = compute.data / "vms/us-central1-a/sf-a/worker-0/b"
     eventually(lambda: boots.exists() and len(boots.read_text().split()) == 1)
     compute.tpu_service.reboot(f"{ZONE}/nodes/sf-a", 0)
     eventually(lambda: len(set(boots.read_text().split())) == 2)

@@ -48,6 +48,18 @@ def test_wait_returns_when_done() -> None:
     assert operations.wait_operation(request).done
 
 
+def test_carried_out_with_what_the_action_returns_or_raises() -> None:
+    def refuse() -> None:
+        raise exceptions.FailedPrecondition("not now")
+
+    operations = Operations()
+    for action, result in ((lambda: None, "response"), (refuse, "error")):
+        begun = operations.carry_out(PARENT, None, action)
+        ended = operations.wait_operation(operations_pb2.WaitOperationRequest(name=begun.name))
+        assert ended.WhichOneof("result") == result
+    assert ended.error.message == "not now"
+
+
 def test_cancel_delete_and_absence() -> None:
     operations = Operations()
     name = operations.done(PARENT).name

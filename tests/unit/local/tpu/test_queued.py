@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 import pytest
@@ -15,17 +16,64 @@ ZONE = "projects/p/locations/us-central1-a"
 
 
 @pytest.fixture
-def queued(surroundings):
+def ask(surroundings):
+    """Return a function that makes a request which may wait for six hours of virtual time."""
     clock = VirtualClock()
-    node = {"accelerator_type": "v5litepod-1", "runtime_version": "v2-alpha-tpuv5-lite"}
-    resource = QueuedResource(
-        name=f"{ZONE}/queuedResources/sf-a",
-        tpu={"node_spec": [{"parent": ZONE, "node_id": "sf-a", "node": node}]},
-        queueing_policy={"valid_until_duration": {"seconds": 6 * 3600}},
-    )
-    run = QueuedRun(resource, replace(surroundings, clock=clock))
-    yield run, clock, surroundings.outcomes
+    runs = []
+
+    def make(accelerator="v5litepod-1"):
+        node = {"accelerator_type": accelerator, "runtime_version": "v2-alpha-tpuv5-lite"}
+        resource = QueuedResource(
+            name=f"{ZONE}/queuedResources/sf-a",
+            tpu={"node_spec": [{"parent": ZONE, "node_id": "sf-a", "node": node}]},
+            queueing_policy={"valid_until_duration": {"seconds": 6 * 3600}},
+        )
+        runs.append(QueuedRun(resource, replace(surroundings, clock=clock)))
+        return runs[-1], clock, surroundings.outcomes
+
+    yield make
+    for run in runs:
+        run.delete()
+
+
+@pytest.fixture
+def queued(ask):
+    return ask()
+
+
+def test_deleted_before_it_was_accepted_it_never_runs(queued):
+    run, _, _ = queued
     run.delete()
+    run.accept()
+    assert run.state == State.DELETING
+    assert run.node is None
+
+
+@pytest.mark.parametrize("end", ["delete", "suspend"])
+def test_who_ends_it_second_waits_for_the_first(ask, end):
+    run, _, _ = ask("v5litepod-16")
+    run.accept()
+    run.wait(frozenset({State.ACTIVE}), 60)
+    machines = run.node.machines
+    with ThreadPoolExecutor(4) as pool:
+        ends = [pool.submit(getattr(run, end)) for _ in range(4)]
+        for done in as_completed(ends):
+            done.result()
+            assert not any(machine.running for machine in machines)
+            assert run.state in (State.SUSPENDED, State.DELETING)
+
+
+def test_request_that_expires_while_it_is_released_ends_in_one_way(queued):
+    run, clock, outcomes = queued
+    for _ in range(5):
+        outcomes.arm("hold")
+        run.accept() if run.state == State.CREATING else run.reset()
+        run.wait(frozenset({State.WAITING_FOR_RESOURCES}), 60)
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(clock.advance, 7 * 3600)
+            pool.submit(outcomes.release)
+        ended = run.wait(frozenset({State.ACTIVE, State.FAILED}), 60)
+        assert (run.node is not None) == (ended == State.ACTIVE)
 
 
 def test_six_hours_in_the_queue_are_over_in_an_instant(queued):
