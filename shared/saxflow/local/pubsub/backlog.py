@@ -9,6 +9,7 @@ Source: cloud.google.com/pubsub/docs/ordering, .../docs/lease-management.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 from collections import deque
@@ -63,6 +64,7 @@ class Backlog:
         self._sequence = itertools.count()
         self._deliveries = itertools.count(1)
         self._free: deque[Entry] = deque()
+        self._delayed: list[tuple[float, int, Entry]] = []
         self._lanes: dict[str, _Lane] = {}
         self._outstanding: dict[str, Entry] = {}
         self._version = 0
@@ -87,6 +89,7 @@ class Backlog:
         """
         with self._changed:
             self._expire()
+            self._recall()
             taken: list[Entry] = []
             size = 0
             now = self._clock.time()
@@ -135,10 +138,15 @@ class Backlog:
             self._give_back(entry)
             self._notify()
 
-    def held(self, consumer: object) -> int:
-        """Return how many messages a consumer holds."""
+    def held(self, consumer: object) -> tuple[int, int]:
+        """Return how many messages a consumer holds, and how many bytes of data."""
         with self._changed:
-            return sum(entry.consumer is consumer for entry in self._outstanding.values())
+            sizes = [
+                len(entry.message.data)
+                for entry in self._outstanding.values()
+                if entry.consumer is consumer
+            ]
+            return len(sizes), sum(sizes)
 
     def purge(self, before: float) -> None:
         """Forget every message published before a time."""
@@ -147,15 +155,18 @@ class Backlog:
                 if _published(entry) < before:
                     del self._outstanding[entry.ack_id]
                     self._release(entry)
-            for queue in [self._free, *(lane.waiting for lane in self._lanes.values())]:
-                kept = [entry for entry in queue if _published(entry) >= before]
-                queue.clear()
-                queue.extend(kept)
+            self._free = _kept(self._free, before)
+            self._delayed = [each for each in self._delayed if _published(each[2]) >= before]
+            heapq.heapify(self._delayed)
+            for key, lane in list(self._lanes.items()):
+                lane.waiting = _kept(lane.waiting, before)
+                self._tidy(key)
+            self._notify()
 
     def __len__(self) -> int:
         with self._changed:
             waiting = len(self._free) + sum(len(lane.waiting) for lane in self._lanes.values())
-            return waiting + len(self._outstanding)
+            return waiting + len(self._delayed) + len(self._outstanding)
 
     def _notify(self) -> None:
         self._version += 1
@@ -180,31 +191,36 @@ class Backlog:
         return entry
 
     def _release(self, entry: Entry) -> None:
-        lane = self._lanes.get(entry.key) if entry.key else None
-        if lane is None:
-            return
-        lane.outstanding.remove(entry)
+        if entry.key:
+            self._lanes[entry.key].outstanding.remove(entry)
+            self._tidy(entry.key)
+
+    def _tidy(self, key: str) -> None:
+        """Forget the lane of a key that has no messages."""
+        lane = self._lanes[key]
         if not lane.outstanding and not lane.waiting:
-            del self._lanes[entry.key]
+            del self._lanes[key]
 
     def _give_back(self, entry: Entry) -> None:
         """Put an outstanding message back, and with it those of its key that came after."""
-        later = [entry]
-        if entry.key:
-            held = self._lanes[entry.key].outstanding
-            later = [each for each in held if each.sequence >= entry.sequence]
+        entry.not_before = self._clock.time() + self.backoff(entry.attempt)
+        if not entry.key:
+            del self._outstanding[entry.ack_id]
+            heapq.heappush(self._delayed, (entry.not_before, entry.sequence, entry))
+            return
+        lane = self._lanes[entry.key]
+        later = [each for each in lane.outstanding if each.sequence >= entry.sequence]
         for each in later:
             del self._outstanding[each.ack_id]
-            self._release_to_wait(each)
-        entry.not_before = self._clock.time() + self.backoff(entry.attempt)
-        queue = self._waiting(entry.key)
-        returned = sorted([*later, *queue], key=lambda each: each.sequence)
-        queue.clear()
-        queue.extend(returned)
+            lane.outstanding.remove(each)
+        lane.waiting.extendleft(reversed(later))
 
-    def _release_to_wait(self, entry: Entry) -> None:
-        if entry.key:
-            self._lanes[entry.key].outstanding.remove(entry)
+    def _recall(self) -> None:
+        """Put first, in their order, the messages without a key whose delay is over."""
+        due: list[Entry] = []
+        while self._delayed and self._delayed[0][0] <= self._clock.time():
+            due.append(heapq.heappop(self._delayed)[2])
+        self._free.extendleft(sorted(due, key=lambda each: each.sequence, reverse=True))
 
     def _expire(self) -> None:
         now = self._clock.time()
@@ -212,6 +228,10 @@ class Backlog:
         for entry in sorted(expired, key=lambda each: each.sequence):
             if entry.ack_id in self._outstanding:
                 self._give_back(entry)
+
+
+def _kept(queue: deque[Entry], before: float) -> deque[Entry]:
+    return deque(entry for entry in queue if _published(entry) >= before)
 
 
 def _published(entry: Entry) -> float:

@@ -23,7 +23,8 @@ _DEFAULT_ACK_SECONDS = 10
 _MESSAGE_LIMIT_BYTES = 10_000_000
 _BATCH_LIMIT = 1000
 _KEY_LIMIT_BYTES = 1024
-_LARGEST_BACKOFF_SECONDS = 600
+_LEAST_BACKOFF_SECONDS = 10.0
+_LARGEST_BACKOFF_SECONDS = 600.0
 _NAME = re.compile(
     r"projects/[^/]+/(topics|subscriptions)/(?!goog)[A-Za-z][A-Za-z0-9._~%+-]{2,254}"
 )
@@ -88,8 +89,8 @@ class Broker:
         Raises:
             NotFound.
         """
-        self.topic(name)
         with self._lock:
+            self.topic(name)
             del self._topics[name]
             for subscribed in self._of_topic(name):
                 subscribed.definition.topic = DELETED_TOPIC
@@ -278,8 +279,8 @@ def _check_message(message: types.PubsubMessage) -> None:
         )
 
 
-def _seconds(duration: Any) -> float:
-    return cast(timedelta, duration).total_seconds() if duration else 0.0
+def _backoff(policy: types.RetryPolicy, name: str, unset: float) -> float:
+    return cast(timedelta, getattr(policy, name)).total_seconds() if name in policy else unset
 
 
 def check_ack_seconds(seconds: int, least: int) -> None:
@@ -298,12 +299,11 @@ def _complete(definition: types.Subscription) -> None:
     """Check what a definition says of time, and set what it leaves open."""
     definition.ack_deadline_seconds = definition.ack_deadline_seconds or _DEFAULT_ACK_SECONDS
     check_ack_seconds(definition.ack_deadline_seconds, 10)
-    policy = definition.retry_policy
-    for name in ("minimum_backoff", "maximum_backoff") if policy else ():
-        seconds = _seconds(getattr(policy, name))
+    for name in ("minimum_backoff", "maximum_backoff"):
+        seconds = _backoff(definition.retry_policy, name, 0.0)
         if not 0 <= seconds <= _LARGEST_BACKOFF_SECONDS:
             raise exceptions.InvalidArgument(
-                f"{name} of {seconds:g} s is not within 0 to {_LARGEST_BACKOFF_SECONDS} s"
+                f"{name} of {seconds:g} s is not within 0 to {_LARGEST_BACKOFF_SECONDS:g} s"
             )
 
 
@@ -316,7 +316,10 @@ def _copy_fields(source: Any, target: Any, paths: Sequence[str]) -> None:
 
 
 def _set_backoff(subscribed: Subscribed) -> None:
+    if "retry_policy" not in subscribed.definition:
+        subscribed.backlog.backoff = lambda _: 0.0
+        return
     policy = subscribed.definition.retry_policy
-    low = _seconds(policy.minimum_backoff) if policy else 0.0
-    high = _seconds(policy.maximum_backoff) if policy else 0.0
-    subscribed.backlog.backoff = lambda attempt: min(low * 2 ** (attempt - 1), high or low)
+    low = _backoff(policy, "minimum_backoff", _LEAST_BACKOFF_SECONDS)
+    high = max(low, _backoff(policy, "maximum_backoff", _LARGEST_BACKOFF_SECONDS))
+    subscribed.backlog.backoff = lambda attempt: min(low * 2.0 ** min(attempt - 1, 60), high)

@@ -105,7 +105,7 @@ class _Parser:
     def _key(self) -> str:
         token = self._next()
         if token.startswith('"'):
-            return json.loads(token)
+            return self._unquoted(token)
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", token):
             raise self._error(f"{token!r} is no attribute key")
         return token
@@ -114,7 +114,13 @@ class _Parser:
         token = self._next()
         if not token.startswith('"'):
             raise self._error(f"{token!r} must be a string in double quotes")
-        return json.loads(token)
+        return self._unquoted(token)
+
+    def _unquoted(self, token: str) -> str:
+        try:
+            return json.loads(token)
+        except ValueError as error:
+            raise self._error(f"{token} is no string: {error}") from error
 
     def _take(self, wanted: str) -> None:
         if (token := self._next()) != wanted:

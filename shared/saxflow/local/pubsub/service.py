@@ -22,7 +22,7 @@ from saxflow.local.pubsub.broker import Broker, Subscribed, check_ack_seconds
 
 _PULL_SECONDS = 5.0
 _BATCH = 100
-_UNLIMITED = 1 << 30
+_UNLIMITED = 1 << 62
 
 
 class PublisherService:
@@ -193,10 +193,12 @@ class _StreamingPull:
         self._subscribed = subscribed
         self._backlog = subscribed.backlog
         self._seconds = first.stream_ack_deadline_seconds
-        self._most = first.max_outstanding_messages or _UNLIMITED
-        self._most_bytes = max(first.max_outstanding_bytes, 0)
+        self._most = _limit(first.max_outstanding_messages)
+        self._most_bytes = _limit(first.max_outstanding_bytes)
         self._refusal: exceptions.InvalidArgument | None = None
-        self._ended = not stream.on_end(self._end)
+        self._ended = False
+        if not stream.on_end(self._end):
+            self._ended = True
 
     def listen(self, requests: Iterator[types.StreamingPullRequest]) -> None:
         """Follow the peer's acknowledgements until it stops talking."""
@@ -235,9 +237,7 @@ class _StreamingPull:
         while not self._ended and self._stream.is_active():
             check()
             version = self._backlog.version
-            room = min(self._most - self._backlog.held(self), _BATCH)
-            entries = self._backlog.take(self, room, self._seconds, self._most_bytes)
-            if entries:
+            if entries := self._taken():
                 yield types.StreamingPullResponse(
                     received_messages=_received(entries), subscription_properties=properties
                 )
@@ -246,9 +246,21 @@ class _StreamingPull:
         if self._refusal is not None:
             raise self._refusal
 
+    def _taken(self) -> list[Entry]:
+        """Lease what the peer may hold besides what it holds already."""
+        held, held_bytes = self._backlog.held(self)
+        if held >= self._most or held_bytes >= self._most_bytes:
+            return []
+        limit = min(self._most - held, _BATCH)
+        return self._backlog.take(self, limit, self._seconds, self._most_bytes - held_bytes)
+
     def _end(self) -> None:
         self._ended = True
         self._backlog.wake()
+
+
+def _limit(wanted: int) -> int:
+    return wanted if wanted > 0 else _UNLIMITED
 
 
 def _take(subscribed: Subscribed, consumer: object, limit: int) -> list[Entry]:

@@ -73,7 +73,7 @@ def test_a_key_stays_with_its_consumer() -> None:
     one, two = object(), object()
     first = backlog.take(one, 1, 10.0)
     assert backlog.take(two, 10, 10.0) == []
-    assert backlog.held(one) == 1
+    assert backlog.held(one) == (1, 1)
     backlog.acknowledge([first[0].ack_id])
     assert numbers(backlog.take(two, 10, 10.0)) == [1, 2]
 
@@ -106,3 +106,49 @@ def test_purge_and_versions() -> None:
     backlog.take(object(), 1, 10.0)
     backlog.purge(clock.time() + 1)
     assert len(backlog) == 0
+
+
+def test_a_message_that_waits_holds_up_no_other() -> None:
+    clock = VirtualClock()
+    backlog = Backlog("s", clock, ordered=False)
+    backlog.backoff = lambda attempt: 60.0 * attempt
+    for number in range(3):
+        backlog.add(message(number, ""))
+    held = backlog.take(object(), 2, 10.0)
+    for entry in held:
+        backlog.modify(entry.ack_id, 0)
+    assert numbers(backlog.take(object(), 10, 100.0)) == [2]
+    assert len(backlog) == 3
+    clock.advance(59)
+    assert backlog.take(object(), 10, 100.0) == []
+    clock.advance(1)
+    assert numbers(backlog.take(object(), 10, 100.0)) == [0, 1]
+
+
+def test_what_a_consumer_holds_is_counted_in_messages_and_bytes() -> None:
+    backlog = Backlog("s", VirtualClock(), ordered=False)
+    for _ in range(2):
+        backlog.add(types.PubsubMessage(data=b"x" * 100))
+    consumer = object()
+    (first, _) = backlog.take(consumer, 2, 10.0)
+    assert (backlog.held(consumer), backlog.held(object())) == ((2, 200), (0, 0))
+    backlog.acknowledge([first.ack_id])
+    assert backlog.held(consumer) == (1, 100)
+
+
+def test_purging_spares_what_is_newer_wherever_it_is() -> None:
+    clock = VirtualClock()
+    backlog = Backlog("s", clock, ordered=True)
+    backlog.backoff = lambda attempt: 60.0
+    for number, key in enumerate(["", "k", "", "k", "", "k"]):
+        stamped = message(number, key)
+        stamped.publish_time = clock.now()
+        backlog.add(stamped)
+        clock.advance(1)
+    nacked = backlog.take(object(), 3, 600.0)
+    for entry in nacked:
+        backlog.modify(entry.ack_id, 0)
+    backlog.purge(clock.time() - 2)
+    clock.advance(60)
+    assert numbers(backlog.take(object(), 10, 600.0)) == [4, 5]
+    assert len(backlog) == 2

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from google.api_core import exceptions
 from google.pubsub_v1 import types
@@ -87,3 +90,38 @@ def test_detached_subscriptions_receive_nothing(broker: Broker) -> None:
     with pytest.raises(exceptions.FailedPrecondition):
         broker.receivable(SUBSCRIPTION)
     broker.wake()
+
+
+def test_backoff_stays_at_its_maximum_however_often_a_message_comes_back(broker: Broker) -> None:
+    subscribe(broker)
+    backlog = broker.subscription(SUBSCRIPTION).backlog
+    assert backlog.backoff(5000) == 0
+    broker.update_subscription(
+        types.Subscription(name=SUBSCRIPTION, retry_policy=types.RetryPolicy()), ["retry_policy"]
+    )
+    assert [backlog.backoff(attempt) for attempt in (1, 2, 7, 5000)] == [10, 20, 600, 600]
+
+
+def test_a_message_that_is_refused_without_end_is_not_lost(broker: Broker) -> None:
+    subscribe(broker)
+    broker.publish(TOPIC, [types.PubsubMessage(data=b"x")])
+    backlog = broker.subscription(SUBSCRIPTION).backlog
+    for attempt in range(1, 1100):
+        (entry,) = backlog.take(object(), 1, 10.0)
+        assert entry.attempt == attempt
+        backlog.modify(entry.ack_id, 0)
+
+
+def test_one_of_many_deletes_a_topic(broker: Broker) -> None:
+    barrier = threading.Barrier(8)
+
+    def delete(_: int) -> bool:
+        barrier.wait()
+        try:
+            broker.delete_topic(TOPIC)
+        except exceptions.NotFound:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(delete, range(8))) == 1

@@ -37,6 +37,7 @@ def test_filters(text: str, attributes: dict[str, str], passes: bool) -> None:
     "text",
     ["attributes:a AND attributes:b OR attributes:c", "attributes:", "attributes.a", "a = 1",
      'attributes.a > "x"', "attributes.a = x", "attributes:a attributes:b", "()", "NOT",
+     'attributes.a = "\\q"', 'attributes."\\q" = "x"', 'attributes.a = "\t"', 'attributes:"\\u12"',
      'hasPrefix(attributes.a)', 'attributes.1 = "x"', "attributes:a" + " " * 300],
 )  # fmt: skip
 def test_malformed_filters(text: str) -> None:
@@ -44,7 +45,9 @@ def test_malformed_filters(text: str) -> None:
         parse_filter(text)
 
 
-@given(st.text(max_size=40))
+@given(
+    st.text(max_size=40) | st.text('atribues.:="\\\n', max_size=20).map("attributes.a={}".format)
+)
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         parse_filter(text)({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -443,6 +444,61 @@ def test_a_first_request_may_acknowledge(
     assert list(subscriber.streaming_pull(Calls(request, answers=0))) == []
     clock.advance(600)
     assert texts(pull(subscriber)) == ["b"]
+
+
+class Open(Calls):
+    """A stream whose peer listens until it is over."""
+
+    def __init__(self, request: types.StreamingPullRequest) -> None:
+        super().__init__()
+        self._request = request
+        self.over = threading.Event()
+
+    def __iter__(self) -> Iterator[types.StreamingPullRequest]:
+        yield self._request
+        self.over.wait()
+
+    def is_active(self) -> bool:
+        return not self.over.is_set()
+
+
+@pytest.mark.timeout(60)
+def test_a_stream_without_a_sensible_limit_has_none(
+    publisher: PublisherService, subscriber: SubscriberService
+) -> None:
+    publish(publisher, "a", "b")
+    calls = Open(first(max_outstanding_messages=-1, max_outstanding_bytes=-1))
+    try:
+        pulled = next(subscriber.streaming_pull(calls))
+    finally:
+        calls.over.set()
+    assert texts(pulled.received_messages) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_outstanding_messages": 1}, {"max_outstanding_bytes": 1}], ids=str
+)
+def test_a_stream_sends_no_more_than_may_be_outstanding(
+    publisher: PublisherService, subscriber: SubscriberService, limit: dict[str, int]
+) -> None:
+    publish(publisher, "first", "second")
+    calls = Open(first(**limit))
+    answers = subscriber.streaming_pull(calls)
+    (one,) = next(answers).received_messages
+    assert texts([one]) == ["first"]
+    later: list[str] = []
+
+    def follow() -> None:
+        later.extend(text for answer in answers for text in texts(answer.received_messages))
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow)
+        try:
+            assert texts(pull(subscriber)) == ["second"], "the stream did not take it"
+        finally:
+            calls.over.set()
+    following.result()
+    assert later == []
 
 
 def test_a_stream_says_whether_order_holds(broker: Broker, publisher: PublisherService) -> None:
