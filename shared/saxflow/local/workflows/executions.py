@@ -47,6 +47,8 @@ from saxflow.local.workflows.runtime import Cancellation, Runtime
 from saxflow.local.workflows.values import to_json
 
 MAX_ACTIVE = 500
+PAGE_SIZE = 100
+LARGEST_BASIC_PAGE, LARGEST_FULL_PAGE = 1000, 100
 
 State = executions_v1.Execution.State
 
@@ -129,12 +131,12 @@ class ExecutionsService:
             name=f"{request.parent}/executions/{uuid.uuid4()}",
             start_time=timestamp(self._clock.now()),
             argument=request.execution.argument or "null",
-            labels=request.execution.labels,
             call_log_level=request.execution.call_log_level,
             state=State.QUEUED,
         )
         with self._workflows.holding(request.parent) as definition, self._changed:
             execution.workflow_revision_id = definition.revision_id
+            execution.labels = {**definition.labels, **request.execution.labels}
             live = self._prepare(execution.name, definition, argument)
             self._save(execution)
             self._shelf.known[execution.name] = execution
@@ -166,17 +168,18 @@ class ExecutionsService:
         self._workflows.current(request.parent)
         wanted = parse_filter(request.filter)
         prefix = f"{request.parent}/executions/"
+        full = request.view == executions_v1.ExecutionView.FULL
+        size = min(
+            request.page_size or PAGE_SIZE, LARGEST_FULL_PAGE if full else LARGEST_BASIC_PAGE
+        )
         with self._changed:
             matching = [
                 execution
                 for name, execution in self._shelf.known.items()
                 if name.startswith(prefix) and wanted(execution)
             ]
-            chosen, token = page(
-                ordered(matching, request.order_by), request.page_size, request.page_token
-            )
+            chosen, token = page(ordered(matching, request.order_by), size, request.page_token)
             found = [self._seen(execution) for execution in chosen]
-        full = request.view == executions_v1.ExecutionView.FULL
         return executions_v1.ListExecutionsResponse(
             executions=found if full else [basic_view(each) for each in found],
             next_page_token=token,

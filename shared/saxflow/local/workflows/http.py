@@ -194,15 +194,19 @@ class HttpClient:
         """
         deadline = time.monotonic() + request.timeout_seconds
         url, method = request.url, request.method
-        for _ in range(1 + _REDIRECT_LIMIT):
+        followed = 0
+        while True:
             answer = self._exchange(request, method, self._local(url), deadline, cancellation)
             location = answer.headers.get("location")
             if answer.code not in _REDIRECTS or location is None:
                 return _accepted(answer)
+            followed += 1
+            if followed > _REDIRECT_LIMIT:
+                told = f"more than {_REDIRECT_LIMIT} redirects from {request.url}"
+                raise _http_error(answer, told)
             url = urljoin(url, location)
             if method != "HEAD":
                 method = _REDIRECTS[answer.code] or method
-        raise failure("HttpError", f"more than {_REDIRECT_LIMIT} redirects from {request.url}")
 
     def _local(self, url: str) -> str:
         for root, local in self._hosts.items():
@@ -317,15 +321,18 @@ def _path(parts: SplitResult) -> str:
 
 
 def _accepted(answer: _Answer) -> Value:
-    content: dict[str, Value] = {
-        "code": answer.code,
-        "headers": answer.headers,
-        "body": decode_body(answer.body, answer.headers.get("content-type", "")),
-    }
-    if 200 <= answer.code < 300:
-        return content
-    message = f"HTTP server responded with error code {answer.code}"
-    raise WorkflowFailure({"message": message, "tags": ["HttpError"], **content})
+    if not 200 <= answer.code < 300:
+        raise _http_error(answer, f"HTTP server responded with error code {answer.code}")
+    return _content(answer)
+
+
+def _http_error(answer: _Answer, message: str) -> WorkflowFailure:
+    return failure("HttpError", message, **_content(answer))
+
+
+def _content(answer: _Answer) -> dict[str, Value]:
+    body = decode_body(answer.body, answer.headers.get("content-type", ""))
+    return {"code": answer.code, "headers": answer.headers, "body": body}
 
 
 class _Pool:

@@ -114,11 +114,12 @@ class _Parser:
             return Parameter(node.value, None)
         if isinstance(node.value, dict) and len(node.value) == 1:
             ((name, default),) = node.value.items()
-            template = read_template(default, self._report)
-            if isinstance(template, Constant):
-                return Parameter(name, template)
-            self._report(default, f"the default of {name!r} must be a literal")
-            return None
+            if _IDENTIFIER.fullmatch(name):
+                template = read_template(default, self._report)
+                if isinstance(template, Constant):
+                    return Parameter(name, template)
+                self._report(default, f"the default of {name!r} must be a literal")
+                return None
         self._report(node, "a param is a name, or one 'name: default'")
         return None
 

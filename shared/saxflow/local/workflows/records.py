@@ -24,7 +24,8 @@ ARGUMENT_LIMIT_BYTES = 32 * 1024
 LABEL_LIMIT = 64
 PROJECT_NUMBER = "000000000000"
 
-_LABEL = re.compile(r"[a-z0-9_-]{0,63}")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 
 
 def environment(name: str, definition: workflows_v1.Workflow) -> dict[str, str]:
@@ -68,9 +69,10 @@ def check_labels(labels: Mapping[str, str]) -> None:
     if len(labels) > LABEL_LIMIT:
         raise exceptions.InvalidArgument(f"{len(labels)} labels; at most {LABEL_LIMIT} allowed")
     for key, value in labels.items():
-        if not key or not _LABEL.fullmatch(key) or not _LABEL.fullmatch(value):
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             raise exceptions.InvalidArgument(
-                f"label {key!r}: {value!r}; up to 63 lower-case letters, digits, '_' and '-'"
+                f"label {key!r}: {value!r}; up to 63 lower-case letters, digits, '_' and '-' are"
+                " allowed, a letter first in the key"
             )
 
 

@@ -49,12 +49,12 @@ class Services:
         self.workflows = WorkflowsService(data, self.clock, Operations())
         self.executions = ExecutionsService(self.workflows, data, self.clock, self.http)
 
-    def deploy(self, source: str) -> None:
+    def deploy(self, source: str, **fields: Any) -> None:
         self.workflows.create_workflow(
             workflows_v1.CreateWorkflowRequest(
                 parent=PARENT,
                 workflow_id="w",
-                workflow=workflows_v1.Workflow(source_contents=source),
+                workflow=workflows_v1.Workflow(source_contents=source, **fields),
             )
         )
 
@@ -63,11 +63,11 @@ class Services:
             workflows_v1.DeleteWorkflowRequest(name=f"{PARENT}/workflows/w")
         )
 
-    def start(self, argument: Any = None) -> executions_v1.Execution:
+    def start(self, argument: Any = None, **fields: Any) -> executions_v1.Execution:
         return self.executions.create_execution(
             executions_v1.CreateExecutionRequest(
                 parent=f"{PARENT}/workflows/w",
-                execution=executions_v1.Execution(argument=json.dumps(argument)),
+                execution=executions_v1.Execution(argument=json.dumps(argument), **fields),
             )
         )
 
@@ -195,3 +195,25 @@ def test_what_cannot_be_kept_is_not_begun(services: Services, tmp_path: Path) ->
     in_the_way.unlink()
     assert services.executions.wait(services.start().name, 60).state == State.SUCCEEDED
     assert len(services.listed()) == 1
+
+
+def test_labels_of_the_workflow_are_inherited(services: Services) -> None:
+    services.deploy(ONE, labels={"team": "a", "stage": "test"})
+    execution = services.start(labels={"stage": "live", "deployment": "x"})
+    assert dict(execution.labels) == {"team": "a", "stage": "live", "deployment": "x"}
+
+
+@pytest.mark.parametrize(
+    ("view", "asked", "given"),
+    [("BASIC", 0, 100), ("BASIC", 1000, 102), ("FULL", 1000, 100), ("FULL", 5, 5)],
+)
+def test_pages_are_as_long_as_the_services(
+    services: Services, view: str, asked: int, given: int
+) -> None:
+    services.deploy(ONE)
+    for _ in range(102):
+        services.start()
+    request = executions_v1.ListExecutionsRequest(
+        parent=f"{PARENT}/workflows/w", view=executions_v1.ExecutionView[view], page_size=asked
+    )
+    assert len(services.executions.list_executions(request).executions) == given

@@ -226,7 +226,9 @@ def test_ten_redirects_are_not_too_many(peer: Any, answer: Any, send: Send) -> N
 
     peer.respond = respond
     assert send("GET", f"{peer.url}/10")["body"] == "ok"
-    assert "more than 10 redirects" in payload(lambda: send("GET", f"{peer.url}/11"))["message"]
+    error = payload(lambda: send("GET", f"{peer.url}/11"))
+    assert "more than 10 redirects" in error["message"]
+    assert (error["tags"], error["code"]) == (["HttpError"], 302)
 
 
 def test_a_fragment_is_not_sent(peer: Any, send: Send) -> None:

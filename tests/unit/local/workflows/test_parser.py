@@ -134,6 +134,10 @@ def test_problems(step: str, part: str) -> None:
             "main: {steps: [{a: {return: 1}}]}\ns: {params: [a: '${b}'], steps: [{a: {return: 1}}]}",
             "must be a literal",
         ),
+        (
+            "main: {steps: [{a: {return: 1}}]}\ns: {params: ['a b': 5], steps: [{a: {return: 1}}]}",
+            "a param is a name",
+        ),
     ],
 )
 def test_problems_of_routines(source: str, part: str) -> None:

@@ -44,7 +44,15 @@ def test_arguments_are_json_of_a_bounded_size() -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [{"": "x"}, {"A": "x"}, {"a": "X"}, {"a" * 64: ""}, {f"a{n}": "" for n in range(65)}]
+    "labels",
+    [
+        {"": "x"},
+        {"1a": "x"},
+        {"A": "x"},
+        {"a": "X"},
+        {"a" * 64: ""},
+        {f"a{n}": "" for n in range(65)},
+    ],
 )
 def test_bad_labels_are_refused(labels: dict[str, str]) -> None:
     check_labels({"a-b_1": ""})
