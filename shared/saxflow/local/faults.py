@@ -1,7 +1,7 @@
 """Scripted faults: what goes wrong, where and at which call, deterministic by seed.
 
-A rule names a service (`storage`, `pubsub`, `batch`, `tpu`, `workflows`, `executions`, `eventarc`),
-a method of it and an action; servers ask `take` before each call. Methods are the RPC's name in
+A rule names a service (`storage`, `pubsub`, `batch`, `tpu`, `workflows`, `executions`, `operations`,
+`eventarc`), a method of it and an action; servers ask `take` before each call. Methods are the RPC's name in
 snake_case (`create_job`), for storage the JSON API's (`objects.insert`, `objects.get`). Actions
 carry the names of Google's storage-testbench where it has them:
 
@@ -22,11 +22,12 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from saxflow.errors import InputError
+from saxflow.local.sensible import check_fields, is_amount, is_count, is_count_or_none, is_text
 
 Kind = Literal["return", "broken-stream", "corrupted-data", "reset-connection", "stall", "lost"]
 
@@ -103,14 +104,22 @@ class Rule:
     stall_seconds: float = 10.0
 
 
+@dataclass
+class _Armed:
+    """A rule, what it does to a call, and the number of calls it has matched."""
+
+    rule: Rule
+    fault: Fault
+    matched: int = 0
+
+
 class Faults:
     """The rules that are armed, and how often each has matched."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._lock = threading.Lock()
-        self._rules: list[tuple[Rule, Fault]] = []
-        self._matched: list[int] = []
+        self._armed: list[_Armed] = []
 
     def arm(self, service: str, method: str, action: str, **when: Any) -> Rule:
         """Add a rule; keyword arguments are those of `Rule`.
@@ -130,38 +139,41 @@ class Faults:
             rule = Rule(**fields)
         except TypeError as error:
             raise InputError(f"fault rule {fields!r}: {error}") from error
-        _check(rule)
+        check_fields("fault rule", rule, _SENSIBLE)
         fault = parse_action(rule.action, rule.stall_seconds)
         with self._lock:
-            self._rules.append((rule, fault))
-            self._matched.append(0)
+            self._armed.append(_Armed(rule, fault))
         return rule
 
     def clear(self) -> None:
         """Disarm everything."""
         with self._lock:
-            self._rules.clear()
-            self._matched.clear()
+            self._armed.clear()
 
     def armed(self) -> list[dict[str, Any]]:
         """Return every rule with `matched`, the number of calls it has matched."""
         with self._lock:
-            return [
-                {**asdict(rule), "matched": matched}
-                for (rule, _), matched in zip(self._rules, self._matched, strict=True)
-            ]
+            return [{**asdict(each.rule), "matched": each.matched} for each in self._armed]
 
     def take(self, service: str, method: str, subject: Callable[[], str] = str) -> Fault | None:
-        """Return what goes wrong in this call, None for nothing; counts the call."""
+        """Return what goes wrong in this call, None for nothing; counts the call.
+
+        Args:
+            subject: asked for only when a rule needs it; may wait for the request's body.
+        """
         with self._lock:
-            struck: Fault | None = None
-            for index, (rule, fault) in enumerate(self._rules):
-                if not _matches(rule, service, method, subject):
-                    continue
-                self._matched[index] += 1
-                if struck is None and self._strikes(rule, self._matched[index]):
-                    struck = fault
-            return struck
+            concerned = [each for each in self._armed if _concerns(each.rule, service, method)]
+        text = subject() if any(each.rule.contains for each in concerned) else ""
+        return self._counted([each for each in concerned if each.rule.contains in text])
+
+    def _counted(self, matching: Sequence[_Armed]) -> Fault | None:
+        struck: Fault | None = None
+        with self._lock:
+            for each in matching:
+                each.matched += 1
+                if struck is None and self._strikes(each.rule, each.matched):
+                    struck = each.fault
+        return struck
 
     def _strikes(self, rule: Rule, call: int) -> bool:
         if call < rule.nth or (rule.count is not None and call >= rule.nth + rule.count):
@@ -172,39 +184,17 @@ class Faults:
         return draw < rule.probability
 
 
-def _check(rule: Rule) -> None:
-    """Refuse values that no call could be compared with."""
-    for name, holds in _SENSIBLE.items():
-        given = getattr(rule, name)
-        if not holds(given):
-            raise InputError(f"fault rule: {name} {given!r} makes no sense")
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_amount(value: Any) -> bool:
-    return type(value) in (int, float) and value >= 0
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_SENSIBLE: dict[str, Callable[[Any], bool]] = {
-    "service": _is_text,
-    "method": _is_text,
-    "action": _is_text,
-    "contains": _is_text,
-    "nth": _is_count,
-    "count": lambda value: value is None or _is_count(value),
-    "probability": _is_amount,
-    "stall_seconds": _is_amount,
+_SENSIBLE = {
+    "service": is_text,
+    "method": is_text,
+    "action": is_text,
+    "contains": is_text,
+    "nth": is_count,
+    "count": is_count_or_none,
+    "probability": is_amount,
+    "stall_seconds": is_amount,
 }
 
 
-def _matches(rule: Rule, service: str, method: str, subject: Callable[[], str]) -> bool:
-    if rule.service not in ("*", service) or rule.method not in ("*", method):
-        return False
-    return not rule.contains or rule.contains in subject()
+def _concerns(rule: Rule, service: str, method: str) -> bool:
+    return rule.service in ("*", service) and rule.method in ("*", method)

@@ -63,7 +63,7 @@ class Body:
             self._next_chunk()
         if self.finished:
             return b""
-        data = self._source.read(min(limit, self._left))
+        data = _received(lambda: self._source.read(min(limit, self._left)))
         if not data:
             raise BadBody("the connection ended within the body")
         self._left -= len(data)
@@ -72,26 +72,36 @@ class Body:
 
     def peek(self) -> bytes:
         """Return what has arrived, without consuming it; waits for something, unless at the end."""
-        return b"" if self.finished else self._source.peek()
+        return b"" if self.finished else _received(self._source.peek)
+
+    def _line(self) -> bytes:
+        return _received(lambda: self._source.readline(_LINE_LIMIT_BYTES))
 
     def _end_of_piece(self) -> None:
         if self._left:
             return
         if self._chunked:
-            self._source.readline(_LINE_LIMIT_BYTES)
+            self._line()
         else:
             self.finished = True
 
     def _next_chunk(self) -> None:
-        line = self._source.readline(_LINE_LIMIT_BYTES)
+        line = self._line()
         size = line.split(b";")[0].strip()
         if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", size):
             raise BadBody(f"chunk size {line[:40]!r} is not hexadecimal")
         self._left = int(size, 16)
         if self._left == 0:
-            while self._source.readline(_LINE_LIMIT_BYTES).strip():
+            while self._line().strip():
                 continue
             self.finished = True
+
+
+def _received(read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except OSError as error:
+        raise BadBody(f"the connection broke within the body: {error}") from error
 
 
 def _content_length(headers: Message) -> int:
@@ -155,6 +165,11 @@ class Response:
     def length(self) -> int:
         """Size of the body in bytes."""
         return self.body.length if isinstance(self.body, FileSlice) else len(self.body)
+
+    def release(self) -> None:
+        """Close the file that the body is part of."""
+        if isinstance(self.body, FileSlice):
+            self.body.file.close()
 
 
 Handler = Callable[[Request], Response]
@@ -260,9 +275,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         try:
-            body = Body(cast(BufferedReader, self.rfile), self.headers)
-            response = self._answer(self._request(body))
-            self._drain(body)
+            response = self._answered()
         except Dropped as dropped:
             self._drop(reset=dropped.reset)
             return
@@ -272,6 +285,17 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(response)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server looks these up
+
+    def _answered(self) -> Response:
+        """Return the handler's answer once the whole request has come."""
+        body = Body(cast(BufferedReader, self.rfile), self.headers)
+        response = self._answer(self._request(body))
+        try:
+            self._drain(body)
+        except BaseException:
+            response.release()
+            raise
+        return response
 
     def _request(self, body: Body) -> Request:
         path, _, query = self.path.partition("?")
@@ -300,8 +324,8 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         body, cut = response.body, response.cut_after_bytes
-        head = self._head(response)
         try:
+            head = self._head(response)
             if self.command == "HEAD" or response.status in (204, 304):
                 self.connection.sendall(head)
             elif isinstance(body, bytes):
@@ -309,8 +333,7 @@ class _Connection(BaseHTTPRequestHandler):
             else:
                 self._send_file(head, body, response)
         finally:
-            if isinstance(body, FileSlice):
-                body.file.close()
+            response.release()
         if cut is not None:
             cast(_Server, self.server).stopping.wait(response.hold_seconds)
             self.close_connection = True

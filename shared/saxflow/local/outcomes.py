@@ -11,8 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from saxflow.errors import InputError
+from saxflow.local.sensible import check_fields, is_amount, is_count_or_none, is_text
 
 Kind = Literal["hold", "fail", "preempt", "quota"]
+
+_SENSIBLE = {
+    "contains": is_text,
+    "count": is_count_or_none,
+    "after_seconds": is_amount,
+    "message": is_text,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Outcomes:
         """Add an outcome; keyword arguments are those of `Outcome`.
 
         Raises:
-            InputError: unknown kind or argument.
+            InputError: unknown kind, unknown or senseless argument.
         """
         if kind not in get_args(Kind):
             raise InputError(f"outcome {kind!r} is unknown; use one of {', '.join(get_args(Kind))}")
@@ -55,6 +63,7 @@ class Outcomes:
             outcome = Outcome(kind, **when)  # type: ignore[arg-type]
         except TypeError as error:
             raise InputError(f"outcome {kind!r}: {error}") from error
+        check_fields(f"outcome {kind!r}", outcome, _SENSIBLE)
         with self._changed:
             self._armed.append(outcome)
             self._taken.append(0)

@@ -36,6 +36,7 @@ def test_unknown_actions_are_refused_with_the_list(action: str) -> None:
     [
         ("service", 5), ("nth", "x"), ("nth", 0), ("count", 0), ("count", 1.5), ("contains", None),
         ("probability", "1"), ("probability", True), ("stall_seconds", -1),
+        ("stall_seconds", float("inf")),
     ],
 )  # fmt: skip
 def test_senseless_values_are_refused(field: str, value: object) -> None:
@@ -88,3 +89,21 @@ def test_clear_disarms() -> None:
     faults.clear()
     assert faults.armed() == []
     assert faults.take("s", "m") is None
+
+
+@pytest.mark.timeout(60)
+def test_a_subject_that_takes_its_time_stops_nobody() -> None:
+    faults = Faults()
+    faults.arm("s", "m", "return-503", contains="matched")
+    assert faults.take("s", "m", lambda: str(faults.armed())), "others look at the rules meanwhile"
+
+
+def test_a_subject_is_read_once_and_only_for_who_asks() -> None:
+    faults, reads = Faults(), list[str]()
+    faults.arm("s", "m", "return-503")
+    faults.take("s", "m", lambda: reads.append("read") or "")
+    assert reads == []
+    for _ in range(2):
+        faults.arm("s", "m", "return-503", contains="x")
+    faults.take("s", "m", lambda: reads.append("read") or "")
+    assert reads == ["read"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import http.client
+import logging
+import os
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,36 @@ def test_bad_lengths_answer_400(connection: http.client.HTTPConnection, length: 
     with socket.create_connection((connection.host, connection.port), 5) as raw:
         raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+def opened(path: Path) -> bool:
+    """Say whether this process has the file open."""
+    fds = [os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
+    return str(path.resolve()) in fds
+
+
+def test_a_file_is_closed_when_the_request_breaks_off(
+    connection: http.client.HTTPConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"0123456789")
+    request = f"POST /file?path={path} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    with socket.create_connection((connection.host, connection.port), 30) as raw:
+        raw.sendall(request.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
+        assert not opened(path)
+
+
+def test_a_peer_that_resets_its_upload_is_no_failure_of_ours(
+    connection: http.client.HTTPConnection,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[..., None],
+) -> None:
+    caplog.set_level(logging.DEBUG, "saxflow.local.http")
+    raw = socket.create_connection((connection.host, connection.port), 30)
+    raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
+    eventually(lambda: SEEN)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.close()
+    eventually(lambda: caplog.records)
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []

@@ -75,3 +75,17 @@ def test_clear_disarms_everything():
 def test_unknown_kind_or_argument_is_refused(kind, when):
     with pytest.raises(InputError, match=kind):
         Outcomes().arm(kind, **when)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("contains", 5), ("count", 0), ("count", "2"), ("count", True), ("after_seconds", -1),
+        ("after_seconds", "1"), ("after_seconds", float("inf")), ("message", None),
+    ],
+)  # fmt: skip
+def test_senseless_values_are_refused(field, value):
+    outcomes = Outcomes()
+    with pytest.raises(InputError, match=f"outcome 'hold': {field} {value!r} makes no sense"):
+        outcomes.arm("hold", **{field: value})
+    assert outcomes.armed() == []

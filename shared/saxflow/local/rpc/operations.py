@@ -30,6 +30,7 @@ class Operations:
         self._lock = threading.Condition()
         self._operations: dict[str, operations_pb2.Operation] = {}
         self._numbers = itertools.count(1)
+        self._closed = False
 
     def begin(self, parent: str, metadata: Any = None) -> operations_pb2.Operation:
         """Return a new operation that is under way.
@@ -108,15 +109,21 @@ class Operations:
     def wait_operation(
         self, request: operations_pb2.WaitOperationRequest
     ) -> operations_pb2.Operation:
-        """Serve WaitOperation.
+        """Serve WaitOperation; what is returned may still be under way.
 
         Raises:
             NotFound: no such operation.
         """
         seconds = request.timeout.ToTimedelta().total_seconds() or None
         with self._lock:
-            self._lock.wait_for(lambda: self._known(request.name).done, seconds)
+            self._lock.wait_for(lambda: self._known(request.name).done or self._closed, seconds)
             return _copy(self._known(request.name))
+
+    def close(self) -> None:
+        """Answer everybody who waits."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
 
     def cancel_operation(self, request: operations_pb2.CancelOperationRequest) -> empty_pb2.Empty:
         """Serve CancelOperation: best effort, which here is none.

@@ -21,7 +21,15 @@ from google.longrunning import operations_pb2
 
 from saxflow.errors import ConfigurationError, InputError
 from saxflow.local.faults import Fault, Faults
-from saxflow.local.http import LOOPBACK, Dropped, Handler, Request, Response, json_response
+from saxflow.local.http import (
+    LOOPBACK,
+    BadBody,
+    Dropped,
+    Handler,
+    Request,
+    Response,
+    json_response,
+)
 from saxflow.local.rpc.operations import Operations, plain
 from saxflow.local.rpc.status import (
     as_api_error,
@@ -166,7 +174,7 @@ class RestApi:
             fault = self._faults.take(bound.service, bound.method.name, lambda: str(message))
             _before_rest(fault, self._stopping)
             result = bound.call(message)
-        except Dropped:
+        except (Dropped, BadBody):
             raise
         except Exception as error:  # noqa: BLE001  # outermost loop of a request
             known = _logged(bound, error)

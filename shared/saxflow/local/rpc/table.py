@@ -44,7 +44,6 @@ class Method:
         name: snake_case, the name of the Python method that serves it.
         path: gRPC path, `/package.Service/Method`.
         request: message class, proto-plus or plain.
-        serialize: response message to bytes.
         streaming: requests and responses are streams.
         routes: REST routes, each `method`, `uri` and perhaps `body`.
     """

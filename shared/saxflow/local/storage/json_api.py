@@ -32,6 +32,8 @@ _BUCKET_NAME = re.compile(
 _COMPOSE_LIMIT = 32
 _REASONS = {
     400: "invalid",
+    401: "authError",
+    403: "forbidden",
     404: "notFound",
     409: "conflict",
     412: "conditionNotMet",

@@ -15,13 +15,7 @@ from google.api_core import exceptions
 
 from saxflow.local.clock import Clock
 from saxflow.local.faults import Fault, Faults
-from saxflow.local.http import (
-    Dropped,
-    FileSlice,
-    HttpServer,
-    Request,
-    Response,
-)
+from saxflow.local.http import Dropped, HttpServer, Request, Response
 from saxflow.local.storage.json_api import JsonApi, error_json
 from saxflow.local.storage.media import Call
 from saxflow.local.storage.notifications import Notifications, Publish
@@ -116,8 +110,9 @@ class StorageServer:
 
     def _run(self, route: Route, request: Request, names: tuple[str, ...]) -> Response:
         operation, fault_name = route.operation, route.fault
-        if fault_name == "objects.insert" and request.first("uploadType") == "resumable":
-            fault_name = "objects.insert" if request.method == "PUT" else "uploads.start"
+        resumable = request.method == "POST" and request.first("uploadType") == "resumable"
+        if resumable and fault_name == "objects.insert":
+            fault_name = "uploads.start"
         fault = self._faults.take("storage", fault_name, lambda: self._subject(request, names))
         root = f"http://{request.headers.get('Host') or self.url.removeprefix('http://')}"
         try:
@@ -126,8 +121,7 @@ class StorageServer:
         except exceptions.GoogleAPICallError as error:
             return _error(error, xml=route.xml)
         if fault is not None and fault.kind == "lost":
-            if isinstance(response.body, FileSlice):
-                response.body.file.close()
+            response.release()
             raise Dropped
         return response
 

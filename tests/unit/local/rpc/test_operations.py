@@ -95,3 +95,14 @@ def test_plain_and_packed_take_both_kinds() -> None:
     assert plain(tpu_v2.Node(name="n")).name == "n"
     assert plain(empty_pb2.Empty()) == empty_pb2.Empty()
     assert packed(tpu_v2.Node()).type_url.endswith("google.cloud.tpu.v2.Node")
+
+
+@pytest.mark.timeout(60)
+def test_who_waits_when_the_cloud_stops_is_answered() -> None:
+    operations = Operations()
+    name = operations.begin(PARENT).name
+    request = operations_pb2.WaitOperationRequest(name=name)
+    waiting = threading.Timer(0.02, operations.close)
+    waiting.start()
+    assert not operations.wait_operation(request).done
+    assert not operations.wait_operation(request).done, "nor does anybody wait later"

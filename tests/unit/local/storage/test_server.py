@@ -139,6 +139,11 @@ def test_not_modified_has_no_body(peer: Any) -> None:
         ("POST", "/upload/storage/v1/b/buck/o?uploadType=media&name=o", "objects.insert"),
         ("POST", "/upload/storage/v1/b/buck/o?uploadType=resumable&name=o", "uploads.start"),
         ("PUT", "/upload/storage/v1/b/buck/o?uploadType=resumable&upload_id=x", "objects.insert"),
+        (
+            "DELETE",
+            "/upload/storage/v1/b/buck/o?uploadType=resumable&upload_id=x",
+            "objects.insert",
+        ),
         ("PUT", "/buck/o", "objects.insert"),
         ("GET", "/storage/v1/b/buck/notificationConfigs", "notifications.list"),
     ],
@@ -147,6 +152,13 @@ def test_the_names_by_which_faults_are_armed(peer: Any, method: str, path: str, 
     peer.faults.arm("storage", name, "return-503")
     assert peer.ask(method, path).status == 503
     assert peer.faults.armed()[0]["matched"] == 1
+
+
+@pytest.mark.parametrize(("status", "reason"), [(401, "authError"), (403, "forbidden")])
+def test_refusals_that_only_a_fault_can_bring(peer: Any, status: int, reason: str) -> None:
+    peer.faults.arm("storage", "*", f"return-{status}")
+    answer = peer.ask("GET", ITEM)
+    assert (answer.status, answer.error["errors"][0]["reason"]) == (status, reason)
 
 
 def test_a_refusal_by_fault_is_in_the_apis_words(peer: Any) -> None:

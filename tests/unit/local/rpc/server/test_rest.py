@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from email.message import Message
+from io import BufferedReader, BytesIO
+
 import pytest
 
+from saxflow.local.faults import Faults
+from saxflow.local.http import BadBody, Body, Request
 from saxflow.local.rpc.operations import Operations
+from saxflow.local.rpc.server import Hosted, RestApi
 
 from .services import PARENT, TOPIC, Ask, Publisher, refusal, value
 
@@ -112,3 +118,15 @@ def test_operations_are_served_for_every_api(ask: Ask, operations: Operations) -
     assert value(ask("DELETE", f"/v2/{name}")) == {}
     error = refusal(ask("GET", f"/v1/{name}"), 404, "NOT_FOUND")
     assert error["message"] == f"operation {name} does not exist"
+
+
+def test_a_body_that_breaks_off_is_the_peers_fault(
+    hosted: list[Hosted], faults: Faults, publisher: Publisher
+) -> None:
+    api = RestApi(hosted, faults=faults, operations=Operations())
+    headers = Message()
+    headers["Content-Length"] = "5"
+    body = Body(BufferedReader(BytesIO(b"{")), headers)
+    with pytest.raises(BadBody, match="ended within the body"):
+        api(Request("POST", f"/v1/{TOPIC}:publish", {}, headers, body))
+    assert publisher.published == []
