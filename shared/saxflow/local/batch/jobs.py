@@ -6,6 +6,8 @@ import queue
 import shutil
 import threading
 from collections import Counter
+from datetime import datetime
+from typing import cast
 
 from google.cloud.batch_v1 import (
     Job,
@@ -25,7 +27,7 @@ from saxflow.local.batch.states import (
     JobState,
     TaskState,
 )
-from saxflow.local.batch.tasks import Attempt, Workplace
+from saxflow.local.batch.tasks import Attempt, Barrier, Workplace
 from saxflow.local.batch.validation import parallelism, task_count
 from saxflow.local.messages import copied, since, timestamp
 from saxflow.local.surroundings import Surroundings
@@ -42,6 +44,7 @@ class JobRun:
         self._around = surroundings
         self._changed = threading.Condition()
         self._cancelled = threading.Event()
+        self._running_since: datetime | None = None
         self._attempts: dict[int, Attempt] = {}
         self._directory = surroundings.data / "batch" / job.name.rpartition("/")[2]
         group = job.task_groups[0]
@@ -51,7 +54,7 @@ class JobRun:
             for i in range(task_count(group))
         ]
         self._barriers = {
-            i: threading.Barrier(len(self._tasks))
+            i: Barrier(len(self._tasks))
             for i, runnable in enumerate(group.task_spec.runnables)
             if Runnable.pb(runnable).WhichOneof("executable") == "barrier"
         }
@@ -80,7 +83,8 @@ class JobRun:
 
     def start(self) -> None:
         """Let it run."""
-        self._thread.start()
+        with self._changed:
+            self._thread.start()
 
     def preempt(self, index: int) -> bool:
         """Take the VM of a running Task away; False when the Task does not run."""
@@ -103,10 +107,11 @@ class JobRun:
                 self._move(passing)
             self._cancelled.set()
             attempts = list(self._attempts.values())
+            started = self._thread.ident is not None
         self._around.outcomes.wake()
         for attempt in attempts:
             attempt.end(KILLED)
-        if self._thread.ident is not None:
+        if started:
             self._thread.join()
         with self._changed:
             if final is not None and final in JOB_TRANSITIONS[JobState(self._job.status.state)]:
@@ -123,20 +128,30 @@ class JobRun:
     def _run(self) -> None:
         if not self._around.outcomes.wait_released(self.name, self._cancelled):
             return
-        failure = self._around.outcomes.take("fail", self.name)
-        if failure is not None:
-            with self._changed:
-                self._move(JobState.FAILED, failure.message or "no VM could be created")
-            return
-        shutil.rmtree(self._directory, ignore_errors=True)  # logs of a deleted Job of the same id
-        self._directory.mkdir(parents=True)
+        problem = self._prepare()
         with self._changed:
             if self._cancelled.is_set():
                 return
+            if problem:
+                self._move(JobState.FAILED, problem)
+                return
             self._move(JobState.SCHEDULED)
             self._move(JobState.RUNNING)
+            self._running_since = self._around.clock.now()
         self._run_tasks()
         self._finish()
+
+    def _prepare(self) -> str:
+        """Make room for the Tasks; return what is in the way, empty for nothing."""
+        failure = self._around.outcomes.take("fail", self.name)
+        if failure is not None:
+            return failure.message or "no VM could be created"
+        try:
+            shutil.rmtree(self._directory, ignore_errors=True)  # logs of a deleted Job of this id
+            self._directory.mkdir(parents=True)
+        except OSError as error:
+            return f"no directory for its Tasks: {error}"
+        return ""
 
     def _run_tasks(self) -> None:
         pending: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -158,10 +173,13 @@ class JobRun:
             except queue.Empty:
                 return
             if self._cancelled.is_set() or self._has_failed():
-                with self._changed:
-                    self._move_task(index, TaskState.UNEXECUTED, "the Job has ended")
-                continue
-            self._run_task(index)
+                self._skip_task(index)
+            else:
+                self._run_task(index)
+
+    def _skip_task(self, index: int) -> None:
+        with self._changed:
+            self._move_task(index, TaskState.UNEXECUTED, "the Job has ended")
 
     def _has_failed(self) -> bool:
         with self._changed:
@@ -173,6 +191,9 @@ class JobRun:
         while True:
             attempts += 1
             code = self._attempt(index, attempts)
+            if code is None:
+                self._skip_task(index)
+                return
             again = code != 0 and not self._cancelled.is_set() and retries(spec, code, attempts)
             with self._changed:
                 if code == 0:
@@ -181,15 +202,18 @@ class JobRun:
                     self._move_task(index, TaskState.PENDING, f"{reason(code)}; retried", code)
                 else:
                     self._move_task(index, TaskState.FAILED, reason(code), code)
+                    for barrier in self._barriers.values():
+                        barrier.give_up()
             if not again:
                 return
 
-    def _attempt(self, index: int, number: int) -> int:
+    def _attempt(self, index: int, number: int) -> int | None:
+        """Run a Task once and return its exit code, None when the Job was ended before."""
         group = self._job.task_groups[0]
         attempt = Attempt(group.task_spec, self._workplace(index, number, group))
         with self._changed:
             if self._cancelled.is_set():
-                return KILLED
+                return None
             self._attempts[index] = attempt
             self._move_task(index, TaskState.ASSIGNED, "a VM was assigned")
             self._move_task(index, TaskState.RUNNING, "its runnables were started")
@@ -218,7 +242,7 @@ class JobRun:
             "BATCH_JOB_UID": self._job.uid,
         }
         log = self._directory / f"task-{index}.log"
-        return Workplace(self._directory, log, env, self._around.registry, self._barriers)
+        return Workplace(index, self._directory, log, env, self._around.registry, self._barriers)
 
     def _finish(self) -> None:
         with self._changed:
@@ -228,9 +252,8 @@ class JobRun:
             if not unfinished:
                 self._move(JobState.SUCCEEDED)
                 return
-            first = next(
-                (t for t in unfinished if t.status.state == TaskState.FAILED), unfinished[0]
-            )
+            failed = [t for t in unfinished if t.status.state == TaskState.FAILED]
+            first = min(failed or unfinished, key=_last_event_seconds)
             events = first.status.status_events
             event = events[-1].description if events else "it was never run"
             self._move(
@@ -247,7 +270,7 @@ class JobRun:
         self._job.status.state = state
         self._job.update_time = timestamp(now)
         if state in ENDED_JOB:
-            self._job.status.run_duration = since(self._job.create_time, now)
+            self._job.status.run_duration = since(self._running_since, now)
         text = f"Job state is set from {before.name} to {state.name} for job {self.name}."
         self._job.status.status_events.append(
             StatusEvent(type_="STATUS_CHANGED", description=f"{text} {why}".strip(), event_time=now)
@@ -278,3 +301,9 @@ class JobRun:
     def _count(self) -> None:
         counts = Counter(TaskState(task.status.state).name for task in self._tasks)
         self._job.status.task_groups[GROUP] = JobStatus.TaskGroupStatus(counts=dict(counts))
+
+
+def _last_event_seconds(task: Task) -> float:
+    """Return when a Task's latest event came, in seconds since the epoch; 0 when there is none."""
+    events = task.status.status_events
+    return cast(datetime, events[-1].event_time).timestamp() if events else 0.0

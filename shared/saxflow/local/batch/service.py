@@ -36,12 +36,14 @@ class BatchService:
         self._lock = threading.Lock()
         self._runs: dict[str, JobRun] = {}
         self._requests: dict[tuple[str, str], str] = {}
+        self._stopped = False
 
     def create_job(self, request: batch_v1.CreateJobRequest) -> batch_v1.Job:
         """Queue a Job.
 
         Raises:
             InvalidArgument, AlreadyExists, TooManyRequests: as Batch does.
+            ServiceUnavailable: the embedded cloud is stopping.
         """
         check_request(request)
         job_id = request.job_id or f"j-{uuid.uuid4()}"
@@ -50,14 +52,17 @@ class BatchService:
         if quota is not None:
             raise exceptions.TooManyRequests(quota.message or "Quota exceeded for Batch jobs")
         with self._lock:
+            if self._stopped:
+                raise exceptions.ServiceUnavailable("the embedded cloud is stopping")
             known = self._requests.get((request.parent, request.request_id))
-            if request.request_id and known in self._runs:
+            if known in self._runs:
                 return self._runs[known].snapshot()
             if name in self._runs:
                 raise exceptions.AlreadyExists(f"Resource '{name}' already exists")
             run = JobRun(self._job(request, name), self._around)
             self._runs[name] = run
-            self._requests[request.parent, request.request_id] = name
+            if request.request_id:
+                self._requests[request.parent, request.request_id] = name
         created = run.snapshot()
         run.start()
         return created
@@ -110,7 +115,8 @@ class BatchService:
         def delete() -> None:
             run.stop(JobState.DELETION_IN_PROGRESS, None)
             with self._lock:
-                self._runs.pop(request.name, None)
+                if self._runs.get(request.name) is run:
+                    del self._runs[request.name]
 
         return self._later(request.name, "delete", delete)
 
@@ -147,8 +153,9 @@ class BatchService:
         return self._known(name).wait(timeout_seconds)
 
     def stop(self) -> None:
-        """Kill every Task of every Job."""
+        """Kill every Task of every Job; nothing is created any more."""
         with self._lock:
+            self._stopped = True
             runs = list(self._runs.values())
         for run in runs:
             run.stop(JobState.CANCELLATION_IN_PROGRESS, JobState.CANCELLED)
@@ -158,6 +165,7 @@ class BatchService:
         group = job.task_groups[0]
         group.task_count = task_count(group)
         group.parallelism = parallelism(group)
+        job.status = batch_v1.JobStatus()
         job.name = name
         job.uid = f"{name.rpartition('/')[2][:32]}-{uuid.uuid4()}"
         job.create_time = job.update_time = timestamp(self._around.clock.now())
@@ -185,13 +193,7 @@ class BatchService:
             verb=verb,
             api_version="v1",
         )
-        operation = self._operations.begin(parent, metadata)
-
-        def carry_out() -> None:
-            self._operations.finish(operation.name, action())
-
-        threading.Thread(target=carry_out, name=f"batch-{verb}", daemon=True).start()
-        return operation
+        return self._operations.carry_out(parent, metadata, action)
 
 
 def _refuse_filter(wanted: str, order: str) -> None:

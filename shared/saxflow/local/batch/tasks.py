@@ -26,11 +26,42 @@ IMAGE_MISSING = 125
 COMMAND_MISSING = 127
 
 
+class Barrier:
+    """Where the Tasks of a Job wait until all of them are there, each once or after a retry."""
+
+    def __init__(self, tasks: int) -> None:
+        self._changed = threading.Condition()
+        self._missing = set(range(tasks))
+        self._broken = False
+
+    def wait(self, task: int, ended: Callable[[], bool]) -> bool:
+        """Return True when all are there; False when one has failed, or `ended` for this one."""
+        with self._changed:
+            self._missing.discard(task)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._missing or self._broken or ended())
+            if self._missing:
+                self._missing.add(task)
+            return not self._missing
+
+    def wake(self) -> None:
+        """Let those who wait look at their `ended` again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Let nobody wait any more: a Task will never come."""
+        with self._changed:
+            self._broken = True
+            self._changed.notify_all()
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Where a Task's processes run.
 
     Args:
+        task: index of the Task.
         directory: scratch of the Job; script texts go there.
         log: file that all runnables write to.
         env: environment of every runnable, before its own.
@@ -38,11 +69,12 @@ class Workplace:
         barriers: of the Job, by the runnable's index.
     """
 
+    task: int
     directory: Path
     log: Path
     env: Mapping[str, str]
     registry: Callable[[], ImageRegistry]
-    barriers: Mapping[int, threading.Barrier]
+    barriers: Mapping[int, Barrier]
 
 
 class Attempt:
@@ -62,7 +94,7 @@ class Attempt:
                 self._ended_with = exit_code
             processes = list(self._processes)
         for barrier in self._workplace.barriers.values():
-            barrier.abort()
+            barrier.wake()
         for process in processes:
             process.kill()
 
@@ -150,12 +182,11 @@ class Attempt:
         return [str(script)]
 
     def _pass_barrier(self, index: int) -> int:
-        try:
-            self._workplace.barriers[index].wait()
-        except threading.BrokenBarrierError:
-            self._say("a barrier was left because another Task ended")
-            return 1
-        return 0
+        barrier = self._workplace.barriers[index]
+        if barrier.wait(self._workplace.task, lambda: self._ended_with is not None):
+            return 0
+        self._say("the barrier was left: a Task had failed, or this one was ended")
+        return 1
 
     def _say(self, message: str) -> None:
         with self._workplace.log.open("a", encoding="utf-8") as log:
@@ -170,7 +201,7 @@ def _mounts(runnable: Runnable) -> dict[str, str]:
 
 def _timer(delay_seconds: float, action: Callable[[], None]) -> threading.Timer:
     """Start a timer; zero seconds means never."""
-    timer = threading.Timer(delay_seconds, action)
+    timer = threading.Timer(min(delay_seconds, threading.TIMEOUT_MAX), action)
     timer.daemon = True
     if delay_seconds > 0:
         timer.start()

@@ -1,6 +1,6 @@
 """What Batch refuses before a Job exists.
 
-Source: google/cloud/batch/v1/{batch,job,task}.proto
+Source: google/cloud/batch/v1/{batch,job,task}.proto; https://cloud.google.com/batch/quotas
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from google.cloud.batch_v1 import CreateJobRequest, Job, LifecyclePolicy, Runnab
 
 PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
 JOB_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+MOST_TASKS = 100_000
+MOST_AT_ONCE = 5_000
 MOST_RETRIES = 10
 HIGHEST_PRIORITY = 99
 
@@ -44,10 +46,16 @@ def task_count(group: TaskGroup) -> int:
 
 def parallelism(group: TaskGroup) -> int:
     """Return how many of its Tasks run at once."""
-    return min(int(group.parallelism) or task_count(group), task_count(group))
+    count = task_count(group)
+    return min(int(group.parallelism) or count, count, MOST_AT_ONCE)
 
 
 def _check_group(group: TaskGroup) -> None:
+    if not 1 <= task_count(group) <= MOST_TASKS:
+        value = task_count(group)
+        raise _invalid("job.task_groups[0].task_count", f"{value} is not within 1 to {MOST_TASKS}")
+    if group.parallelism < 0:
+        raise _invalid("job.task_groups[0].parallelism", f"{group.parallelism} is below 0")
     field = "job.task_groups[0].task_spec"
     spec = group.task_spec
     if not spec.runnables:

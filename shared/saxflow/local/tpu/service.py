@@ -53,6 +53,7 @@ class TpuService:
 
         Raises:
             InvalidArgument, AlreadyExists, ResourceExhausted: as the service does.
+            ServiceUnavailable: the embedded cloud is stopping.
         """
         check_request(request)
         name = f"{request.parent}/queuedResources/{request.queued_resource_id}"

@@ -14,6 +14,7 @@ from saxflow.local.images import ImageRegistry
 
 def attempt(tmp_path, *runnables, **fields):
     place = Workplace(
+        0,
         tmp_path,
         tmp_path / "task-0.log",
         {"PATH": os.environ["PATH"]},
@@ -40,6 +41,12 @@ def test_container_entrypoint_and_volumes(tmp_path):
     }
     assert attempt(tmp_path, {"container": container}).run() == 0
     assert (tmp_path / "task-0.log").read_text() == '{"/b": "/a"}\n'
+
+
+def test_a_deadline_may_be_centuries_away(tmp_path):
+    limit = {"seconds": 300_000_000_000}
+    text = sh("true", timeout=limit)
+    assert attempt(tmp_path, text, max_run_duration=limit).run() == 0
 
 
 def test_signal_is_told_as_a_shell_does(tmp_path):

@@ -33,6 +33,9 @@ def test_good_request_passes():
         ({"job": {"priority": 100}}, "priority"),
         ({"job": {"allocation_policy": {"location": {"allowed_locations": ["us-central1"]}}}},
          "allowed_locations"),
+        ({"group": {"task_count": -1}}, "task_count: -1"),
+        ({"group": {"task_count": 100_001}}, "task_count: 100001"),
+        ({"group": {"parallelism": -2}}, "parallelism: -2"),
         ({"group": {"task_spec": {**RUN, "lifecycle_policies": [{}]}}}, "action"),
         ({"group": {"task_spec": {**RUN, "lifecycle_policies": [{}, {}]}}}, "only one"),
         ({"group": {"task_spec": {**RUN, "environment": {"secret_variables": {"A": "b"}}}}},
@@ -51,6 +54,7 @@ def test_bad_request_is_refused_by_field(changes, problem):
         ({"task_count": 4}, 4, 4),
         ({"task_count": 4, "parallelism": 2}, 4, 2),
         ({"task_count": 4, "parallelism": 9}, 4, 4),
+        ({"task_count": 10_000}, 10_000, 5_000),
         ({"task_count": 9, "task_environments": [{}, {}]}, 2, 2),
     ],
 )
