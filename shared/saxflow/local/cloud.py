@@ -7,6 +7,7 @@ Google's own clients, and adds functions, triggers and schedules as a deployment
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -43,6 +44,7 @@ from saxflow.local.workflows.http import HttpClient
 FAULTS_MOUNT = "/local/faults"
 OUTCOMES_MOUNT = "/local/outcomes"
 
+_LOG = logging.getLogger(__name__)
 _REST_HOSTS = ("batch", "tpu", "workflows", "workflowexecutions", "pubsub")
 
 
@@ -59,6 +61,8 @@ class Ports:
 class LocalCloud:
     """Every embedded service on one data directory; ports are bound at once, served after `start`.
 
+    Whoever made one ends it with `stop`, started or not.
+
     Args:
         data_dir: everything that is stored lies below it.
         project, location: what resource names are made of.
@@ -71,6 +75,9 @@ class LocalCloud:
         faults, outcomes: what goes wrong, for tests; also over HTTP at `/local/faults` and
             `/local/outcomes` of the REST server.
         storage, broker, eventarc, batch, tpu, workflows, executions: the services.
+
+    Raises:
+        ConfigurationError: a port is taken.
     """
 
     def __init__(
@@ -93,29 +100,47 @@ class LocalCloud:
         self._children: list[ChildService] = []
         self._running = ExitStack()
         self._environ: dict[str, str] = {}
+        self._operations = Operations()
         self.broker = Broker(self.clock)
+        self.scheduler = Scheduler(self.clock)
+        try:
+            self._bind_storage_and_rest(ports)
+            self._make_services(images)
+            self._bind_grpc(ports)
+        except BaseException:
+            self.stop()
+            raise
+        self._environ.update(os.environ | self.environ())
+
+    def _bind_storage_and_rest(self, ports: Ports) -> None:
         self.storage = self._storage_server(ports.storage)
+        self._running.callback(self.storage.stop)
         self.eventarc = self._eventarc()
         self._rest = HttpServer(lambda request: self._api(request), port=ports.rest)
-        operations = Operations()
+        self._running.callback(self._rest.stop)
+
+    def _make_services(self, images: ImageRegistry) -> None:
         around = self._surroundings(images)
-        self.batch = BatchService(around, operations)
-        self.tpu = TpuService(around, operations)
+        self.batch = BatchService(around, self._operations)
+        self.tpu = TpuService(around, self._operations)
         self._http = HttpClient(self._hosts())
+        self._running.callback(self._http.close)
         data = self.data_dir / "workflows"
-        self.workflows = WorkflowsService(data, self.clock, operations)
+        self.workflows = WorkflowsService(data, self.clock, self._operations)
         self.executions = ExecutionsService(
             self.workflows, data, self.clock, self._http, rest_root=lambda: self._rest.url
         )
-        self.scheduler = Scheduler(self.clock)
-        pubsub = self._pubsub_hosted()
-        hosted = self._hosted()
-        self._api = self._rest_api([*hosted, *pubsub], operations)
-        self._pubsub = GrpcServer(
-            pubsub, faults=self.faults, operations=operations, port=ports.pubsub
-        )
-        self._grpc = GrpcServer(hosted, faults=self.faults, operations=operations, port=ports.grpc)
-        self._environ.update(os.environ | self.environ())
+
+    def _bind_grpc(self, ports: Ports) -> None:
+        pubsub, hosted = self._pubsub_hosted(), self._hosted()
+        self._api = self._rest_api([*hosted, *pubsub])
+        self._pubsub = self._grpc_server(pubsub, ports.pubsub)
+        self._grpc = self._grpc_server(hosted, ports.grpc)
+
+    def _grpc_server(self, hosted: Sequence[Hosted], port: int) -> GrpcServer:
+        server = GrpcServer(hosted, faults=self.faults, operations=self._operations, port=port)
+        self._running.callback(server.stop)
+        return server
 
     def start(self) -> None:
         """Begin to serve.
@@ -131,10 +156,11 @@ class LocalCloud:
 
     def _start(self) -> None:
         stack = self._running
-        stack.callback(self._http.close)
-        for started in (self.storage, self._pubsub, self._grpc, self._rest, self.eventarc):
-            stack.callback(started.stop)
-            started.start()
+        for server in (self.storage, self._pubsub, self._grpc, self._rest):
+            server.start()
+        stack.callback(self.eventarc.stop)
+        self.eventarc.start()
+        stack.callback(self._operations.close)
         stack.callback(self._api.stop)
         stack.callback(self.broker.wake)
         for stopped in (self.tpu, self.batch, self.executions):
@@ -257,13 +283,13 @@ class LocalCloud:
             Hosted(EXECUTIONS, self.executions),
         ]
 
-    def _rest_api(self, hosted: Sequence[Hosted], operations: Operations) -> RestApi:
+    def _rest_api(self, hosted: Sequence[Hosted]) -> RestApi:
         mounts: dict[str, Handler] = {
             FAULTS_MOUNT: fault_admin(self.faults),
             OUTCOMES_MOUNT: _outcome_admin(self.outcomes),
             CALLBACKS_MOUNT: self.executions.callback_handler(),
         }
-        return RestApi(hosted, faults=self.faults, operations=operations, mounts=mounts)
+        return RestApi(hosted, faults=self.faults, operations=self._operations, mounts=mounts)
 
 
 def _without_proxy(variable: str) -> str:
@@ -277,8 +303,9 @@ def _publisher(broker: Broker) -> Publish:
         message = types.PubsubMessage(data=data, attributes=attributes)
         try:
             broker.publish(topic, [message])
-        except exceptions.NotFound:
-            return  # a notification whose topic was deleted is dropped, as in the cloud
+        except exceptions.GoogleAPICallError as error:
+            # The change has happened; a notification that cannot be sent is dropped.
+            _LOG.warning("notification to %s: %s", topic, error)
 
     return publish
 
@@ -293,7 +320,7 @@ def _outcome_admin(outcomes: Outcomes) -> Handler:
         elif request.method == "POST":
             try:
                 outcomes.arm(**json.loads(request.body.read()))
-            except (ValueError, TypeError, InputError) as error:
+            except (ValueError, TypeError, RecursionError, InputError) as error:
                 return json_response(400, {"error": {"code": 400, "message": str(error)}})
         return json_response(200, {"outcomes": outcomes.armed()})
 

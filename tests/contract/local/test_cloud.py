@@ -103,6 +103,22 @@ def test_notifications_reach_pubsub(cloud: LocalCloud, endpoints: Endpoints) -> 
     assert received.message.attributes["objectId"] == "o"
 
 
+def test_a_notification_that_cannot_be_sent_fails_no_upload(
+    cloud: LocalCloud, endpoints: Endpoints
+) -> None:
+    storage = clients.storage_client("p-local", endpoints)
+    topic = "projects/p-local/topics/changes"
+    bucket = storage.create_bucket("buck")
+    with clients.publisher_client(endpoints) as publisher:
+        publisher.create_topic(name=topic)
+    for attributes in ({"google": "a reserved key"}, {"long": "x" * 2000}):
+        bucket.notification(
+            "changes", topic_project="p-local", custom_attributes=attributes
+        ).create()
+    bucket.blob("o").upload_from_string("x")
+    assert bucket.blob("o").download_as_bytes() == b"x"
+
+
 def test_functions_triggers_and_schedules(
     cloud: LocalCloud, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
@@ -153,6 +169,9 @@ def test_faults_and_outcomes_over_http(cloud: LocalCloud, endpoints: Endpoints) 
     for mount in (FAULTS_MOUNT, OUTCOMES_MOUNT):
         with pytest.raises(HTTPError, match="400") as caught:
             call("POST", f"{root}{mount}", {"action": "explode"})
+        caught.value.close()
+        with pytest.raises(HTTPError, match="400") as caught:
+            urlopen(f"{root}{mount}", b"[" * 100_000, timeout=10)
         caught.value.close()
 
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from saxflow.local.cloud import LocalCloud
+from saxflow.errors import ConfigurationError
+from saxflow.local.cloud import LocalCloud, Ports
 from saxflow.local.images import ImageRegistry
 
 
@@ -23,3 +26,27 @@ def test_environ_names_every_endpoint_and_keeps_proxies_away(
     assert environ["NO_PROXY"] == "example.com,localhost,127.0.0.1,127.0.0.0/8"
     assert environ["no_proxy"] == "127.0.0.1,127.0.0.0/8,localhost"
     assert ImageRegistry.load(tmp_path / "images.json").command("i") == ["x"]
+
+
+def sockets() -> int:
+    """Return how many sockets this process has open."""
+    fds = [f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd")]
+    return sum(os.path.realpath(each).rpartition("/")[2].startswith("socket:") for each in fds)
+
+
+@pytest.mark.parametrize("server", ["pubsub", "grpc", "rest"])
+def test_a_port_that_is_taken_releases_those_before_it(tmp_path: Path, server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        before = sockets()
+        ports = Ports(**{server: taken.getsockname()[1]})
+        with pytest.raises(ConfigurationError, match="choose another"):
+            LocalCloud(tmp_path, project="p", location="l", images=ImageRegistry(), ports=ports)
+        assert sockets() == before
+
+
+def test_a_cloud_that_was_never_started_releases_its_ports(tmp_path: Path) -> None:
+    cloud = LocalCloud(tmp_path, project="p", location="l", images=ImageRegistry())
+    port = int(cloud.storage.url.rpartition(":")[2])
+    cloud.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        pass

@@ -92,6 +92,7 @@ class GrpcServer:
         port: int = 0,
     ) -> None:
         self._stopping = threading.Event()
+        self._started = False
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="grpc")
         self._server = grpc.server(self._pool, options=_OPTIONS)
         bound = _bound_methods(hosted, operations)
@@ -106,11 +107,14 @@ class GrpcServer:
 
     def start(self) -> None:
         """Begin to answer."""
+        self._started = True
         self._server.start()
 
     def stop(self) -> None:
         """End every call and release the port."""
         self._stopping.set()
+        if not self._started:
+            self.start()  # gRPC lets a port go only when it stops what it has started
         self._server.stop(grace=None).wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

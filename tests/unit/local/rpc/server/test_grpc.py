@@ -148,6 +148,15 @@ def test_a_port_that_is_taken_is_named(hosted: list[Hosted], faults: Faults) -> 
     one.stop()
 
 
+def test_stopping_what_never_started_releases_the_port(
+    hosted: list[Hosted], faults: Faults
+) -> None:
+    server = GrpcServer(hosted, faults=faults, operations=Operations())
+    server.stop()
+    again = GrpcServer(hosted, faults=faults, operations=Operations(), port=server.port)
+    again.stop()
+
+
 def test_stopping_ends_scripted_silences(hosted: list[Hosted], faults: Faults) -> None:
     server = GrpcServer(hosted, faults=faults, operations=Operations())
     server.start()
