@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,12 +34,13 @@ def event(services: Services, name: str, generation: str, kind: str = "finalized
 def outcomes(services: Services, name: str) -> list[str]:
     """Return what the Executions of a deployment answered, once all have ended."""
     parent = services.settings.workflow_path("deploy-model")
-    deadline = time.monotonic() + 30
+    deadline, pause = time.monotonic() + 120, threading.Event()
     while time.monotonic() < deadline:
         found = _executions(services, parent, name)
         if all(each.state.name == "SUCCEEDED" for each in found):
             return sorted(each.result.strip('"') for each in found)
         assert all(each.state.name in ("ACTIVE", "QUEUED", "SUCCEEDED") for each in found), found
+        pause.wait(0.01)
     raise AssertionError(f"the Executions of {name} do not end")
 
 

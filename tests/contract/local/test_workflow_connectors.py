@@ -42,14 +42,14 @@ def run(cloud: LocalCloud, name: str, source: str, argument: Any = None) -> exec
         parent=PARENT,
         workflow=workflows_v1.Workflow(source_contents=source),
         workflow_id=name,
-    ).result(timeout=10)
+    ).result(timeout=60)
     executions = clients.executions_client(endpoints)
     started = executions.create_execution(
         parent=f"{PARENT}/workflows/{name}",
         execution=executions_v1.Execution(argument=json.dumps(argument)),
-        timeout=10,
+        timeout=60,
     )
-    cloud.executions.wait(started.name, 20)
+    cloud.executions.wait(started.name, 120)
     return executions.get_execution(name=started.name)
 
 
@@ -189,27 +189,30 @@ def test_a_batch_job_is_waited_for(cloud: LocalCloud, image: str, ended: str) ->
 
 ASK = """
 main:
-  params: [url]
+  params: [asked]
   steps:
     - ask:
-        try: {call: http.get, args: {url: "${url}", auth: {type: OAuth2}, timeout: 0.3}, result: r}
+        try:
+          call: http.get
+          args: {url: "${asked.url}", auth: {type: OAuth2}, timeout: "${asked.patience}"}
+          result: r
         except: {as: e, steps: [{failed: {return: "${e.tags[0]}"}}]}
     - out: {return: "${r.code}"}
 """
 
 
 @pytest.mark.parametrize(
-    ("action", "outcome"),
+    ("action", "patience", "outcome"),
     [
-        ("return-503", "HttpError"),
-        ("return-429", "HttpError"),
-        ("return-reset-connection", "ConnectionError"),
-        ("stall-always", "TimeoutError"),
+        ("return-503", 60, "HttpError"),
+        ("return-429", 60, "HttpError"),
+        ("return-reset-connection", 60, "ConnectionError"),
+        ("stall-always", 0.3, "TimeoutError"),
     ],
 )
 @pytest.mark.parametrize("service", ["storage", "batch"])
 def test_faults_of_services_are_errors_a_workflow_can_tell_apart(
-    cloud: LocalCloud, service: str, action: str, outcome: str
+    cloud: LocalCloud, service: str, action: str, patience: float, outcome: str
 ) -> None:
     storage.Client(project="p").create_bucket("models")
     urls = {
@@ -217,6 +220,6 @@ def test_faults_of_services_are_errors_a_workflow_can_tell_apart(
         "batch": f"https://batch.googleapis.com/v1/{PARENT}/jobs",
     }
     cloud.faults.arm(service, "*", action, nth=2)
-    first = run(cloud, "ask-first", ASK, urls[service])
-    second = run(cloud, "ask-second", ASK, urls[service])
+    first = run(cloud, "ask-first", ASK, {"url": urls[service], "patience": 60})
+    second = run(cloud, "ask-second", ASK, {"url": urls[service], "patience": patience})
     assert (json.loads(first.result), json.loads(second.result)) == (200, outcome)

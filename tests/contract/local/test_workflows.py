@@ -91,17 +91,17 @@ class Cloud:
             workflow=workflows_v1.Workflow(source_contents=source, **fields),
             workflow_id=name,
         )
-        return operation.result(timeout=10)
+        return operation.result(timeout=60)
 
     def start(self, workflow: str, argument: Any = None, **fields: Any) -> executions_v1.Execution:
         return self.executions.create_execution(
             parent=f"{PARENT}/workflows/{workflow}",
             execution=executions_v1.Execution(argument=json.dumps(argument), **fields),
-            timeout=10,
+            timeout=60,
         )
 
     def finished(self, execution: executions_v1.Execution) -> executions_v1.Execution:
-        self.service.wait(execution.name, 10)
+        self.service.wait(execution.name, 60)
         return self.executions.get_execution(name=execution.name)
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ def test_definitions_are_created_once_updated_listed_and_deleted(cloud: Cloud) -
     changed = workflows_v1.Workflow(name=first.name, source_contents="- a: {return: 7}")
     updated = cloud.workflows.update_workflow(
         workflow=changed, update_mask={"paths": ["source_contents"]}
-    ).result(timeout=10)
+    ).result(timeout=60)
     assert updated.revision_id.startswith("000002-")
     assert dict(updated.user_env_vars) == {"COLOUR": "red"}
     assert cloud.workflows.get_workflow(name=first.name).source_contents == "- a: {return: 7}"
@@ -150,14 +150,14 @@ def test_definitions_are_created_once_updated_listed_and_deleted(cloud: Cloud) -
         workflows_v1.GetWorkflowRequest(name=first.name, revision_id=first.revision_id)
     )
     assert old.source_contents == ECHO
-    names = [each.name for each in cloud.workflows.list_workflows(parent=PARENT, timeout=10)]
+    names = [each.name for each in cloud.workflows.list_workflows(parent=PARENT, timeout=60)]
     assert names == [f"{PARENT}/workflows/one", f"{PARENT}/workflows/two"]
     revisions = cloud.workflows.list_workflow_revisions(
         workflows_v1.ListWorkflowRevisionsRequest(name=first.name)
     )
     assert [each.revision_id for each in revisions] == [updated.revision_id, first.revision_id]
     execution = cloud.finished(cloud.start("one"))
-    cloud.workflows.delete_workflow(name=first.name).result(timeout=10)
+    cloud.workflows.delete_workflow(name=first.name).result(timeout=60)
     with pytest.raises(exceptions.NotFound):
         cloud.workflows.get_workflow(name=first.name)
     with pytest.raises(exceptions.NotFound):
@@ -330,7 +330,7 @@ def call(method: str, url: str, value: Any = None) -> Answer:
     data = None if value is None else json.dumps(value).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return Answer(answer.status, json.load(answer))
     except urllib.error.HTTPError as error:
         with error:
@@ -344,7 +344,7 @@ def test_the_same_over_rest(cloud: Cloud) -> None:
     assert created.value["response"]["name"] == f"{PARENT}/workflows/echo"
     started = call("POST", f"{root}/echo/executions", {"argument": '{"a": 1}'})
     assert started.value["state"] == "ACTIVE"
-    cloud.service.wait(started.value["name"], 10)
+    cloud.service.wait(started.value["name"], 60)
     done = call("GET", f"{cloud.rest.url}/v1/{started.value['name']}").value
     assert json.loads(done["result"])["got"] == {"a": 1}
     assert call("GET", f"{root}/echo/executions").value["executions"][0]["name"] == done["name"]
@@ -357,7 +357,7 @@ main:
     - open: {call: events.create_callback_endpoint, args: {http_callback_method: POST}, result: cb}
     - tell: {call: sys.log, args: {text: "${cb.url}"}}
     - wait:
-        try: {call: events.await_callback, args: {callback: "${cb}", timeout: 10}, result: got}
+        try: {call: events.await_callback, args: {callback: "${cb}", timeout: 600}, result: got}
         except: {as: e, steps: [{out: {return: "${e.tags}"}}]}
     - out: {return: {body: "${got.http_request.body}", query: "${got.http_request.query}"}}
 """

@@ -67,7 +67,7 @@ class Cells:
 
     def stop(self) -> None:
         """End the loop, once every cell has ended."""
-        asyncio.run_coroutine_threadsafe(_ended(), self.loop).result(10)
+        asyncio.run_coroutine_threadsafe(_ended(), self.loop).result(60)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

@@ -116,9 +116,11 @@ def test_a_retry_of_a_running_attempt_makes_it_give_way(
     world: World, eventually: Callable[..., None]
 ) -> None:
     name = world.name()
+    world.cloud.outcomes.arm("hold", contains=f"/sf-{name}-")
     generation = world.drop(name)
     eventually(lambda: any(e.name == "tpu.requested" for e in world.seen.log(name, generation)))
     accept.retry(world.services, name)
+    world.cloud.outcomes.release(f"/sf-{name}-")
     world.deployed(name, generation)
     assert serves(world, name) == f"{generation}/2"
     assert after_deployment(world.seen, name, generation) == []
@@ -164,6 +166,11 @@ def test_what_serves_is_given_up_when_lost_though_its_successor_failed(
     bury(world, name, second)
 
 
+def _leased(world: World, name: str) -> bool:
+    lease = world.seen.head(name).lease
+    return lease is not None and lease.until >= time.time()
+
+
 FENCED = ("tpu.get_queued_resource[]#2", "functions.publish.status", "batch.get_job[]#1")
 
 
@@ -179,7 +186,7 @@ def test_a_holder_that_wakes_after_its_lease_does_no_damage(
     eventually(lambda: name in world.chaos.struck)
     reference = find_plan(world.services, name, generation)
     assert reference
-    eventually(lambda: world.seen.head(name).lease.until < time.time())
+    eventually(lambda: not _leased(world, name))
     executions.start_deploy(hasty, reference)
     world.deployed(name, generation)
     assert serves(world, name) == f"{generation}/1"

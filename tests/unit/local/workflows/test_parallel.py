@@ -47,7 +47,7 @@ def test_iterations_write_into_a_shared_list_and_map(run: RunIt) -> None:
 
 
 def test_branches_run_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=60)
 
     class Meeting(VirtualClock):
         def sleep(self, seconds: float, cancel: threading.Event | None = None) -> bool:
