@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from saxflow.local.children import reserved_port
 from saxflow.stack.staging import stage
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +30,8 @@ class Function:
     """The staged function as a process."""
 
     def __init__(self, directory: Path, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._held = reserved_port()
+        self.port: int = self._held.getsockname()[1]
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         command = (directory / "Procfile").read_text().removeprefix("web: ").split()
         self.process = subprocess.Popen(
@@ -59,6 +58,7 @@ class Function:
         self.process.wait()
         assert self.process.stderr is not None
         self.process.stderr.close()
+        self._held.close()
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_it_runs_from_what_is_staged_and_stops_at_sigterm(start: Any) -> None:
     function.wait_until_up()
     assert function.ask("/healthz").json() == {"status": "ok"}
     function.process.send_signal(signal.SIGTERM)
-    assert function.process.wait(15) in (0, -signal.SIGTERM)
+    assert function.process.wait(60) in (0, -signal.SIGTERM)
 
 
 def test_it_does_not_start_where_anybody_could_ask(start: Any) -> None:

@@ -23,7 +23,7 @@ _LOG_TAIL_LINES = 20
 
 
 class ChildService:
-    """One service.
+    """One service; its port is its own until `stop`, also while it does not listen.
 
     Args:
         argv: its command.
@@ -35,13 +35,18 @@ class ChildService:
         self, name: str, argv: Sequence[str], environ: Mapping[str, str], log: Path
     ) -> None:
         self.name = name
-        self.port = free_port()
         self.log = log
+        self._held = reserved_port()
+        self.port: int = self._held.getsockname()[1]
         self._argv = list(argv)
         self._environ = {**environ, "PORT": str(self.port), "K_SERVICE": name}
         self._stopping = threading.Event()
         self._ready = False
-        self._process = self._launch()
+        try:
+            self._process = self._launch()
+        except OSError:
+            self._held.close()
+            raise
         self._keeper = threading.Thread(target=self._keep, name=f"keep-{name}", daemon=True)
         self._keeper.start()
 
@@ -78,6 +83,7 @@ class ChildService:
         self._stopping.set()
         self._process.kill()
         self._keeper.join()
+        self._held.close()
 
     def _launch(self) -> GuardedProcess:
         return GuardedProcess(self._argv, env=self._environ, output=self.log)
@@ -116,8 +122,13 @@ def function_command(source: Path, target: str, signature: str) -> list[str]:
     return [sys.executable, "-m", module, str(source / "main.py"), target, signature]
 
 
-def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return probe.getsockname()[1]
+def reserved_port() -> socket.socket:
+    """Return a socket that keeps a loopback port while it is open.
+
+    Nobody is given that port by chance; whoever sets SO_REUSEADDR, as servers do, may listen on it,
+    and listen again after a crash.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((LOOPBACK, 0))
+    return held

@@ -43,7 +43,7 @@ class RealClock:
 
     def sleep(self, seconds: float, cancel: threading.Event | None = None) -> bool:
         """Wait; return True when `cancel` was set before the time was over."""
-        return (cancel or threading.Event()).wait(max(seconds, 0.0))
+        return (cancel or threading.Event()).wait(min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 class VirtualClock:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.cloud import storage
 
-from saxflow.local.children import ChildService, free_port, function_command
+from saxflow.local.children import ChildService, function_command, reserved_port
 from saxflow.local.clock import RealClock, VirtualClock
 from saxflow.local.eventarc import Eventarc, Trigger
 from saxflow.local.faults import Faults
@@ -57,7 +57,7 @@ class Target:
 
     def wait(self, count: int) -> list[tuple[dict[str, str], Any]]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.got) >= count, timeout=10), self.got
+            assert self.changed.wait_for(lambda: len(self.got) >= count, timeout=60), self.got
             return list(self.got)
 
 
@@ -176,20 +176,21 @@ def test_refused_events_come_again(
 
 
 def test_a_target_may_come_up_later(cloud: Cloud) -> None:
-    port = free_port()
-    cloud.trigger("created", f"http://127.0.0.1:{port}/path")
-    cloud.upload("o")
-    target = Target(port)
-    target.wait(1)
-    target.server.stop()
+    with reserved_port() as held:
+        port = held.getsockname()[1]
+        cloud.trigger("created", f"http://127.0.0.1:{port}/path")
+        cloud.upload("o")
+        target = Target(port)
+        target.wait(1)
+        target.server.stop()
 
 
 def test_unacknowledged_events_survive_a_restart(
-    tmp_path: Path, eventually: Callable[..., None]
+    tmp_path: Path, eventually: Callable[..., None], dead_address: str
 ) -> None:
     first = Cloud(tmp_path)
     first.client.create_bucket("buck")
-    first.trigger("created", f"http://127.0.0.1:{free_port()}")
+    first.trigger("created", f"http://{dead_address}")
     first.upload("o")
     assert first.eventarc.pending() == 1
     first.close()
@@ -202,11 +203,13 @@ def test_unacknowledged_events_survive_a_restart(
     target.server.stop()
 
 
-def test_events_are_given_up_after_a_day(tmp_path: Path, eventually: Callable[..., None]) -> None:
+def test_events_are_given_up_after_a_day(
+    tmp_path: Path, eventually: Callable[..., None], dead_address: str
+) -> None:
     clock = VirtualClock()
     cloud = Cloud(tmp_path, clock)
     cloud.client.create_bucket("buck")
-    cloud.trigger("created", f"http://127.0.0.1:{free_port()}")
+    cloud.trigger("created", f"http://{dead_address}")
     cloud.upload("o")
     clock.advance(24 * 3600 + 1)
     eventually(lambda: cloud.eventarc.pending() == 0)

@@ -19,6 +19,12 @@ def test_real_sleep_can_be_cancelled() -> None:
     assert RealClock().sleep(0) is False
 
 
+def test_real_sleep_may_be_centuries_long() -> None:
+    cancel = threading.Event()
+    threading.Timer(0.01, cancel.set).start()
+    assert RealClock().sleep(1e12, cancel) is True
+
+
 def test_virtual_clock_moves_only_when_told() -> None:
     clock = VirtualClock(100.0)
     woken = threading.Event()

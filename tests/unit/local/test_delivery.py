@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from saxflow.local.children import free_port
 from saxflow.local.delivery import post
 from saxflow.local.http import HttpServer, Request, Response
 
@@ -22,6 +21,6 @@ def test_post_sends_path_query_headers_and_body() -> None:
     assert seen == [("POST", "/p", "1", b"body")]
 
 
-def test_nobody_there() -> None:
+def test_nobody_there(dead_address: str) -> None:
     with pytest.raises(OSError):
-        post(f"http://127.0.0.1:{free_port()}", b"", {}, 5)
+        post(f"http://{dead_address}", b"", {}, 5)

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from starlette.applications import Starlette
 
 from saxflow.errors import ConfigurationError
-from saxflow.local.children import free_port
+from saxflow.local.children import reserved_port
 from saxflow.serving.server import serve
 from saxflow.settings import load_serving_settings
 
@@ -48,9 +49,10 @@ Run = Callable[..., tuple[subprocess.Popen[str], int]]
 def run() -> Iterator[Run]:
     """Return a function that starts the program above and waits until it listens."""
     started: list[subprocess.Popen[str]] = []
+    ports = ExitStack()
 
     def start(**environ: str) -> tuple[subprocess.Popen[str], int]:
-        port = free_port()
+        port: int = ports.enter_context(reserved_port()).getsockname()[1]
         inherited = {key: value for key, value in os.environ.items() if key != "K_SERVICE"}
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM], env=inherited | {"PORT": str(port)} | environ,
@@ -65,6 +67,7 @@ def run() -> Iterator[Run]:
     for process in started:
         process.kill()
         process.communicate()
+    ports.close()
 
 
 def connect(port: int) -> http.client.HTTPConnection:
