@@ -76,7 +76,7 @@ class Estimate:
             f" ({dims['kv_heads']} kv), F {dims['hidden_dim']}, V {dims['vocab']}",
             f"fingerprint  {self.fingerprint}",
             f"checkpoint   {self.variables} variables, {self.chunks} chunks of at most"
-            f" {self.largest_chunk_bytes / 2**20:.1f} MiB for {self.mesh} chips, {self.dtype}",
+            f" {self.largest_chunk_bytes / 2**20:.3g} MiB for {self.mesh} chips, {self.dtype}",
             f"bytes        {decimal(self.bytes_read)} read, {decimal(self.bytes_written)} written",
             f"memory       about {self.memory_bytes / 2**20:.0f} MiB",
             f"Tasks        {self.tasks} in a deployment",
