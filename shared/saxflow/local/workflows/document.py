@@ -15,6 +15,7 @@ import yaml
 
 from saxflow.errors import InputError, Problem
 from saxflow.local.workflows.failures import Value
+from saxflow.local.workflows.values import fitting
 
 SOURCE_LIMIT_BYTES = 128 * 1024
 _DEPTH_LIMIT = 100
@@ -159,9 +160,9 @@ _SCALARS: tuple[tuple[re.Pattern[str], Callable[[str], Value]], ...] = (
     (re.compile(r"true|True|TRUE"), lambda _: True),
     (re.compile(r"false|False|FALSE"), lambda _: False),
     (re.compile(r"null|Null|NULL|~|"), lambda _: None),
-    (re.compile(r"[-+]?[0-9]{1,30}"), lambda text: _integer(text)),
-    (re.compile(r"0x[0-9a-fA-F]{1,16}"), lambda text: int(text, 16)),
-    (re.compile(r"0o[0-7]{1,22}"), lambda text: int(text, 8)),
+    (re.compile(r"[-+]?[0-9]{1,30}"), lambda text: fitting(int(text))),
+    (re.compile(r"0x[0-9a-fA-F]{1,16}"), lambda text: fitting(int(text, 16))),
+    (re.compile(r"0o[0-7]{1,22}"), lambda text: fitting(int(text, 8))),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
 
@@ -172,8 +173,3 @@ def resolve_scalar(text: str) -> Value:
         if pattern.fullmatch(text):
             return convert(text)
     return text
-
-
-def _integer(text: str) -> int | float:
-    number = int(text)
-    return number if -(2**63) <= number < 2**63 else float(text)

@@ -31,7 +31,7 @@ from saxflow.local.workflows.failures import (
     type_error,
     zero_division,
 )
-from saxflow.local.workflows.values import checked_int, equal, is_number, type_name
+from saxflow.local.workflows.values import checked_int, checked_key, equal, is_number, type_name
 
 MISSING = object()
 """What `Context.variable` answers for a name that has no value."""
@@ -85,9 +85,7 @@ def read_index(target: Value, index: Value) -> Value:
     if isinstance(target, list):
         return target[list_position(target, index)]
     if isinstance(target, dict):
-        if not isinstance(index, str):
-            raise type_error(f"map keys are strings, not {type_name(index)}")
-        return read_property(target, index)
+        return read_property(target, checked_key(index))
     raise type_error(f"cannot index {type_name(target)}; a list or map is needed")
 
 
@@ -142,9 +140,7 @@ def _list(tree: ListLiteral, context: Context) -> Value:
 def _map(tree: MapLiteral, context: Context) -> Value:
     result: dict[str, Value] = {}
     for key_tree, value_tree in tree.entries:
-        key = evaluate(key_tree, context)
-        if not isinstance(key, str):
-            raise type_error(f"map keys are strings, not {type_name(key)}")
+        key = checked_key(evaluate(key_tree, context))
         result[key] = evaluate(value_tree, context)
     return result
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from saxflow.local.workflows.evaluator import MISSING, list_position
 from saxflow.local.workflows.failures import Value, key_error, resource_limit, type_error
-from saxflow.local.workflows.values import size_of, type_name
+from saxflow.local.workflows.values import checked_key, size_of, type_name
 
 MEMORY_LIMIT_BYTES = 512 * 1024
 
@@ -134,7 +134,6 @@ def _replaced(container: Value, path: Sequence[Value], value: Value) -> Value:
         changed[position] = _replaced(container[position], rest, value)
         return changed
     if isinstance(container, dict):
-        if not isinstance(key, str):
-            raise type_error(f"map keys are strings, not {type_name(key)}")
-        return {**container, key: _replaced(container.get(key, {}), rest, value)}
+        name = checked_key(key)
+        return {**container, name: _replaced(container.get(name, {}), rest, value)}
     raise type_error(f"cannot assign into {type_name(container)}; a list or map is needed")

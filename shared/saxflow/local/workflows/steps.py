@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from saxflow.local.workflows.document import Mark
 from saxflow.local.workflows.evaluator import Context, evaluate
 from saxflow.local.workflows.expressions import Expression
-from saxflow.local.workflows.failures import Value, type_error
-from saxflow.local.workflows.values import type_name
+from saxflow.local.workflows.failures import Value
+from saxflow.local.workflows.values import checked_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,9 @@ def render(template: Template, context: Context) -> Value:
         return evaluate(template.tree, context)
     if isinstance(template, ListTemplate):
         return [render(item, context) for item in template.items]
-    return {_key(key, context): render(item, context) for key, item in template.entries}
-
-
-def _key(template: Template, context: Context) -> str:
-    key = render(template, context)
-    if not isinstance(key, str):
-        raise type_error(f"map keys are strings, not {type_name(key)}")
-    return key
+    return {
+        checked_key(render(key, context)): render(item, context) for key, item in template.entries
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 _SURROGATE = re.compile(r"\\u[dD]|[\ud800-\udfff]")
 _NUMBER_BYTES = 8
 _ENTRY_BYTES = 2
+_LONGEST_INTEGER = 300
+"""Digits that Python turns into a finite double; of more it makes an error, or infinity."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,22 @@ def checked_int(value: int) -> int:
     if INT_MIN <= value <= INT_MAX:
         return value
     raise value_error(f"integer overflow: {value} does not fit 64 bits")
+
+
+def fitting(number: int) -> int | float:
+    """Return a number read from text: an integer where 64 bits can hold it, else a double."""
+    return number if INT_MIN <= number <= INT_MAX else float(number)
+
+
+def checked_key(key: Value) -> str:
+    """Return the key of a map.
+
+    Raises:
+        WorkflowFailure: TypeError, it is no string.
+    """
+    if not isinstance(key, str):
+        raise type_error(f"map keys are strings, not {type_name(key)}")
+    return key
 
 
 def text_bytes(text: str) -> int:
@@ -197,8 +215,7 @@ def checked_text(text: str) -> str:
 
 
 def _json_int(text: str) -> int | float:
-    number = int(text) if len(text) < 21 else 2**64
-    return number if INT_MIN <= number <= INT_MAX else float(text)
+    return fitting(int(text)) if len(text) <= _LONGEST_INTEGER else float(text)
 
 
 def _no_constant(text: str) -> Value:

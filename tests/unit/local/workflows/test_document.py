@@ -38,6 +38,8 @@ def test_positions_are_known() -> None:
         ("2026-01-01", "2026-01-01"),
         ("12:30", "12:30"),
         ("99999999999999999999", 1e20),
+        ("0xFFFFFFFFFFFFFFFF", 2.0**64),
+        ("9223372036854775807", 2**63 - 1),
     ],
 )
 def test_scalars_follow_the_core_schema(text: str, value: object) -> None:

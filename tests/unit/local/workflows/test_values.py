@@ -14,8 +14,10 @@ from saxflow.local.workflows.failures import (
 )
 from saxflow.local.workflows.values import (
     FunctionRef,
+    checked_key,
     equal,
     error_json,
+    fitting,
     from_json,
     size_of,
     text_of,
@@ -78,6 +80,20 @@ def test_json_keeps_64_bit_integers_and_text() -> None:
 def test_what_json_cannot_hold(value: Any) -> None:
     with pytest.raises(WorkflowFailure):
         to_json(value)
+
+
+def test_numbers_beyond_64_bits_are_doubles() -> None:
+    assert [fitting(n) for n in (2**63 - 1, -(2**63))] == [2**63 - 1, -(2**63)]
+    assert type(fitting(2**63)) is float
+    assert from_json("1" + "0" * 5000) == float("inf")
+    assert from_json("-" + "9" * 25) == -1e25
+
+
+def test_keys_of_maps_are_strings() -> None:
+    assert checked_key("") == ""
+    for key in (1, None, b"a"):
+        with pytest.raises(WorkflowFailure, match="map keys are strings"):
+            checked_key(key)
 
 
 def test_errors_that_json_cannot_hold_are_described() -> None:
