@@ -1,7 +1,8 @@
 """The laptop's cloud as a background process: start it, find it, stop it.
 
 `<data-dir>/local.json` says which process serves and where; a lock on `<data-dir>/local.lock`, held
-for the life of that process, says whether it still does, so a stale file deceives nobody.
+for the life of that process, says whether it still does, so a stale file deceives nobody. Whoever
+looks takes a share of the lock for a moment: many may look at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from saxflow.errors import BusyError, ConfigurationError, DeadlineError, NotFoundError, SaxflowError
 from saxflow.local.replacing import replace_file
@@ -28,6 +30,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
 SIGNAL_SECONDS = 0.5
+LOOK_SECONDS = 0.5
+"""How long whoever wants to serve bears with others who look at the lock."""
+
 LOG_TAIL_LINES = 15
 
 
@@ -58,13 +63,13 @@ def find(data_dir: Path) -> Running | None:
     """
     path = data_dir / "local.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     if not _is_locked(data_dir):
         return None
     try:
-        state = json.loads(text)
+        state = json.loads(data)
         return Running(int(state["pid"]), dict(state["environ"]))
     except (ValueError, TypeError, LookupError) as error:
         raise ConfigurationError(
@@ -101,33 +106,43 @@ def start(data_dir: Path) -> Running:
             f" {evaluate(data_dir)}, or stop it with: {command('down', data_dir)}"
         )
     data_dir.mkdir(parents=True, exist_ok=True)
-    # A stale file would have every look below try the lock that the child is about to take.
+    log = data_dir / "local.log"
     with suppress(BusyError), exclusive(data_dir):
         (data_dir / "local.json").unlink(missing_ok=True)
-    log_path = data_dir / "local.log"
+        log.unlink(missing_ok=True)
+    child = _launch(data_dir, log)
+    try:
+        running = _await(child, data_dir, log)
+    except BaseException:  # Ctrl-C too: what was started here must not come up unseen
+        child.terminate()
+        child.wait()
+        raise
+    child.returncode = 0  # it outlives this process on purpose
+    return running
+
+
+def _launch(data_dir: Path, log: Path) -> subprocess.Popen[bytes]:
     foreground = [sys.executable, "-m", "saxflow.cli", "local", "up", "--foreground"]
-    with log_path.open("wb") as log:
-        child = subprocess.Popen(
+    with log.open("ab") as output:
+        return subprocess.Popen(
             [*foreground, "--data-dir", str(data_dir.resolve())],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
+
+
+def _await(child: subprocess.Popen[bytes], data_dir: Path, log: Path) -> Running:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise SaxflowError(f"the embedded cloud ended at once:\n{_tail(log_path)}")
+            raise SaxflowError(f"the embedded cloud ended at once:\n{_tail(log)}")
         running = find(data_dir)
         if running and running.pid == child.pid:
-            child.returncode = 0  # it outlives this process on purpose
             return running
         time.sleep(POLL_SECONDS)
-    child.terminate()
-    child.wait()
-    raise DeadlineError(
-        f"the embedded cloud was not ready in {START_SECONDS:.0f} s:\n{_tail(log_path)}"
-    )
+    raise DeadlineError(f"the embedded cloud was not ready in {START_SECONDS:.0f} s:\n{_tail(log)}")
 
 
 def stop(data_dir: Path) -> int | None:
@@ -139,11 +154,15 @@ def stop(data_dir: Path) -> int | None:
     running = find(data_dir)
     if running is None:
         return None
-    os.kill(running.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it ended by itself
+        os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while _is_locked(data_dir):
         if time.monotonic() > deadline:
-            raise DeadlineError(f"pid {running.pid} does not end in {STOP_SECONDS:.0f} s")
+            raise DeadlineError(
+                f"pid {running.pid} does not end in {STOP_SECONDS:.0f} s; kill -9 {running.pid}"
+                " ends it with all that it started"
+            )
         time.sleep(POLL_SECONDS)
     return running.pid
 
@@ -171,7 +190,7 @@ def _serve(data_dir: Path) -> None:
         replace_file(state, json.dumps({"pid": os.getpid(), "environ": laptop.environ}))
         while not stopped.wait(SIGNAL_SECONDS):
             pass  # a signal between two waits would never wake an endless one
-        state.unlink()
+        state.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -181,20 +200,30 @@ def exclusive(data_dir: Path) -> Generator[None]:
     Raises:
         BusyError: another process holds it.
     """
-    with (data_dir / "local.lock").open("a+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"another embedded cloud serves {data_dir}") from error
+    with _lock_file(data_dir) as lock:
+        deadline = time.monotonic() + LOOK_SECONDS
+        while not _try(lock, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise BusyError(f"another embedded cloud serves {data_dir}")
+            time.sleep(POLL_SECONDS)
         yield
 
 
 def _is_locked(data_dir: Path) -> bool:
+    with _lock_file(data_dir) as lock:
+        return not _try(lock, fcntl.LOCK_SH)
+
+
+def _lock_file(data_dir: Path) -> BinaryIO:
+    return (data_dir / "local.lock").open("a+b")
+
+
+def _try(lock: BinaryIO, kind: int) -> bool:
     try:
-        with exclusive(data_dir):
-            return False
-    except BusyError:
-        return True
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _tail(path: Path) -> str:
