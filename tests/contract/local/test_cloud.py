@@ -63,7 +63,7 @@ def listens(port: int) -> bool:
 def call(method: str, url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
-    with urlopen(Request(url, data, headers, method=method), timeout=10) as reply:
+    with urlopen(Request(url, data, headers, method=method), timeout=60) as reply:
         return json.load(reply)
 
 
@@ -171,7 +171,7 @@ def test_faults_and_outcomes_over_http(cloud: LocalCloud, endpoints: Endpoints) 
             call("POST", f"{root}{mount}", {"action": "explode"})
         caught.value.close()
         with pytest.raises(HTTPError, match="400") as caught:
-            urlopen(f"{root}{mount}", b"[" * 100_000, timeout=10)
+            urlopen(f"{root}{mount}", b"[" * 100_000, timeout=60)
         caught.value.close()
 
 
@@ -240,6 +240,6 @@ def test_nothing_outlives_the_process(
         ports = [int(word) for word in process.stdout.readline().split()]
         assert all(listens(port) for port in ports)
         process.send_signal(number)
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=60)
     assert code == (-number if number == signal.SIGKILL else 0)
     eventually(lambda: not any(listens(port) for port in ports))

@@ -147,7 +147,7 @@ class Cloud:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(self.http.url + path, data, method=method), timeout=10) as reply:
+        with urlopen(Request(self.http.url + path, data, method=method), timeout=60) as reply:
             return json.load(reply)
 
 
@@ -209,7 +209,7 @@ def test_operation_done_at_once(cloud: Cloud, transport: int) -> None:
     operation = cloud.tpu_clients()[transport].create_queued_resource(
         parent=PARENT, queued_resource=tpu_v2.QueuedResource(), queued_resource_id="q"
     )
-    assert operation.result(timeout=5).name == f"{PARENT}/queuedResources/q"
+    assert operation.result(timeout=60).name == f"{PARENT}/queuedResources/q"
 
 
 @pytest.mark.parametrize("transport", [0, 1], ids=["grpc", "rest"])
@@ -220,16 +220,16 @@ def test_operation_done_later_with_and_without_error(cloud: Cloud, transport: in
     bad = client.delete_queued_resource(name=f"{PARENT}/queuedResources/q")
     assert not good.done()
     cloud.tpu.pending.set()
-    good.result(timeout=10)
+    good.result(timeout=60)
     with pytest.raises(exceptions.GoogleAPICallError, match="use force"):
-        bad.result(timeout=10)
+        bad.result(timeout=60)
 
 
 @pytest.mark.parametrize("transport", [0, 1], ids=["grpc", "rest"])
 def test_body_field_nested_path_and_field_mask(cloud: Cloud, transport: int) -> None:
     node = tpu_v2.Node(name=f"{PARENT}/nodes/n", description="d")
     mask = field_mask_pb2.FieldMask(paths=["description", "tags"])
-    cloud.tpu_clients()[transport].update_node(node=node, update_mask=mask).result(timeout=5)
+    cloud.tpu_clients()[transport].update_node(node=node, update_mask=mask).result(timeout=60)
     assert cloud.tpu.updates == [tpu_v2.UpdateNodeRequest(node=node, update_mask=mask)]
 
 

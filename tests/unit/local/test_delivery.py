@@ -16,11 +16,11 @@ def test_post_sends_path_query_headers_and_body() -> None:
 
     server = HttpServer(handle)
     server.start()
-    assert post(f"{server.url}/p?a=1", b"body", {"X-Answer": "418"}, 5) == 418
+    assert post(f"{server.url}/p?a=1", b"body", {"X-Answer": "418"}, 60) == 418
     server.stop()
     assert seen == [("POST", "/p", "1", b"body")]
 
 
 def test_nobody_there(dead_address: str) -> None:
     with pytest.raises(OSError):
-        post(f"http://{dead_address}", b"", {}, 5)
+        post(f"http://{dead_address}", b"", {}, 60)

@@ -39,7 +39,7 @@ def connection() -> Iterator[http.client.HTTPConnection]:
     SEEN.clear()
     server = HttpServer(handle)
     server.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     yield connection
     connection.close()
     server.stop()
@@ -103,14 +103,14 @@ def test_handlers_that_fail_answer_500(connection: http.client.HTTPConnection) -
 
 @pytest.mark.parametrize("size", [b"zz", b"-1", b"", b"1_0", b"0x1", b"f" * 5000])
 def test_bad_chunk_sizes_answer_400(connection: http.client.HTTPConnection, size: bytes) -> None:
-    with socket.create_connection((connection.host, connection.port), 5) as raw:
+    with socket.create_connection((connection.host, connection.port), 60) as raw:
         raw.sendall(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("length", [b"x", b"-1", b"1.5", b"9" * 5000])
 def test_bad_lengths_answer_400(connection: http.client.HTTPConnection, length: bytes) -> None:
-    with socket.create_connection((connection.host, connection.port), 5) as raw:
+    with socket.create_connection((connection.host, connection.port), 60) as raw:
         raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
 
@@ -127,7 +127,7 @@ def test_a_file_is_closed_when_the_request_breaks_off(
     path = tmp_path / "f"
     path.write_bytes(b"0123456789")
     request = f"POST /file?path={path} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
-    with socket.create_connection((connection.host, connection.port), 30) as raw:
+    with socket.create_connection((connection.host, connection.port), 60) as raw:
         raw.sendall(request.encode())
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
         assert not opened(path)
@@ -139,7 +139,7 @@ def test_a_peer_that_resets_its_upload_is_no_failure_of_ours(
     eventually: Callable[..., None],
 ) -> None:
     caplog.set_level(logging.DEBUG, "saxflow.local.http")
-    raw = socket.create_connection((connection.host, connection.port), 30)
+    raw = socket.create_connection((connection.host, connection.port), 60)
     raw.sendall(b"POST /echo HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf")
     eventually(lambda: SEEN)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

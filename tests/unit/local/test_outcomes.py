@@ -46,7 +46,7 @@ def test_waiting_ends_with_release():
     )
     waiter.start()
     outcomes.release()
-    waiter.join(5)
+    waiter.join(60)
     assert ended == [True]
 
 
@@ -58,7 +58,7 @@ def test_waiting_ends_with_cancellation():
     waiter.start()
     cancelled.set()
     outcomes.wake()
-    waiter.join(5)
+    waiter.join(60)
     assert ended == [False]
 
 

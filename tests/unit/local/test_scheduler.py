@@ -22,7 +22,7 @@ def test_posts_come_at_intervals_whatever_the_answers(dead_address: str) -> None
     scheduler = Scheduler(RealClock())
     scheduler.add(Schedule("tick", f"{server.url}/path", 0.01))
     scheduler.add(Schedule("nobody", f"http://{dead_address}", 0.01))
-    assert enough.wait(10)
+    assert enough.wait(60)
     scheduler.stop()
     server.stop()
     assert seen[0] == ("/path", b"{}")

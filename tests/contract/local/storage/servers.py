@@ -61,7 +61,7 @@ class Cloud:
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         with requests.Session() as session:
-            return session.request(method, self.url + path, timeout=10, **options)
+            return session.request(method, self.url + path, timeout=60, **options)
 
     def insert(self, name: str, data: bytes, **query: str) -> requests.Response:
         parameters = {"uploadType": "media", "name": name, **query}

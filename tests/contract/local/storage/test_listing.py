@@ -45,7 +45,7 @@ def test_list_is_complete_over_a_thousand(cloud: Cloud, bucket: storage.Bucket) 
     with requests.Session() as session:
         for n in range(1005):
             url = f"{cloud.url}/upload/storage/v1/b/buck/o?uploadType=media&name=k{n:05}"
-            session.post(url, data=b"", timeout=10)
+            session.post(url, data=b"", timeout=60)
     assert len(names(bucket.list_blobs())) == 1005
     assert len(cloud.request("GET", "/storage/v1/b/buck/o").json()["items"]) == 1000
 

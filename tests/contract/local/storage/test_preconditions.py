@@ -136,14 +136,14 @@ def test_an_object_that_is_overwritten_is_always_there(
     def overwrite() -> None:
         with requests.Session() as session:
             while not over.is_set():
-                session.put(f"{cloud.url}/buck/s", data=b"x", timeout=30).raise_for_status()
+                session.put(f"{cloud.url}/buck/s", data=b"x", timeout=60).raise_for_status()
 
     with ThreadPoolExecutor(2) as pool, requests.Session() as session:
         writers = [pool.submit(overwrite) for _ in range(2)]
         try:
             seen = {
                 session.request(
-                    method, cloud.url + path, data=body, headers=headers, timeout=30
+                    method, cloud.url + path, data=body, headers=headers, timeout=60
                 ).status_code
                 for _ in range(200)
             }

@@ -70,7 +70,7 @@ class Peer:
         )
         self.server.start()
         self.root = self.server.url
-        self._connection = http.client.HTTPConnection(self.root.removeprefix("http://"), timeout=10)
+        self._connection = http.client.HTTPConnection(self.root.removeprefix("http://"), timeout=60)
 
     def ask(
         self,

@@ -260,7 +260,7 @@ def test_listeners_hear_what_happened(tmp_path: Path) -> None:
     one = server(tmp_path)
     one.listen(lambda event, record, _: heard.append((event, record.name)))
     one.start()
-    connection = http.client.HTTPConnection(one.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(one.url.removeprefix("http://"), timeout=60)
     for method, path, body in (
         ("POST", "/storage/v1/b", b'{"name": "buck"}'),
         ("PUT", "/buck/o", b"1"),

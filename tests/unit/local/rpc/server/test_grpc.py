@@ -19,7 +19,7 @@ from .services import PARENT, TOPIC, Publisher
 
 
 def invoke(channel: grpc.Channel, path: str, request: bytes = b"") -> bytes:
-    return channel.unary_unary(path)(request, timeout=10)
+    return channel.unary_unary(path)(request, timeout=60)
 
 
 def publish(channel: grpc.Channel) -> bytes:
@@ -119,7 +119,7 @@ def pull(channel: grpc.Channel, *names: str) -> list[str]:
         types.StreamingPullRequest.serialize(types.StreamingPullRequest(subscription=name))
         for name in names
     ]
-    answers = map(types.StreamingPullResponse.deserialize, stream(iter(requests), timeout=10))
+    answers = map(types.StreamingPullResponse.deserialize, stream(iter(requests), timeout=60))
     return [answer.received_messages[0].message.message_id for answer in answers]
 
 
@@ -167,7 +167,7 @@ def test_stopping_ends_scripted_silences(hosted: list[Hosted], faults: Faults) -
         while faults.armed()[0]["matched"] == 0:
             assert not future.done()
         server.stop()
-        assert isinstance(future.exception(timeout=10), grpc.RpcError)
+        assert isinstance(future.exception(timeout=60), grpc.RpcError)
 
 
 def test_operations_over_grpc(channel: grpc.Channel, operations: Operations) -> None:
