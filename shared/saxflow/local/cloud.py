@@ -163,9 +163,10 @@ class LocalCloud:
         stack.callback(self._operations.close)
         stack.callback(self._api.stop)
         stack.callback(self.broker.wake)
-        for stopped in (self.tpu, self.batch, self.executions):
+        for stopped in (self.tpu, self.batch):
             stack.callback(stopped.stop)
         stack.callback(self._stop_children)
+        stack.callback(self.executions.stop)  # before what its Workflows call
         stack.callback(self.scheduler.stop)
 
     def stop(self) -> None:

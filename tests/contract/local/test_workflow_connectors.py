@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalClou
     cloud.stop()
 
 
-def run(cloud: LocalCloud, name: str, source: str, argument: Any = None) -> executions_v1.Execution:
+def begin(
+    cloud: LocalCloud, name: str, source: str, argument: Any = None
+) -> executions_v1.Execution:
     endpoints = load_endpoints()
     workflows = clients.workflows_client(endpoints)
     workflows.create_workflow(
@@ -43,14 +45,17 @@ def run(cloud: LocalCloud, name: str, source: str, argument: Any = None) -> exec
         workflow=workflows_v1.Workflow(source_contents=source),
         workflow_id=name,
     ).result(timeout=60)
-    executions = clients.executions_client(endpoints)
-    started = executions.create_execution(
+    return clients.executions_client(endpoints).create_execution(
         parent=f"{PARENT}/workflows/{name}",
         execution=executions_v1.Execution(argument=json.dumps(argument)),
         timeout=60,
     )
+
+
+def run(cloud: LocalCloud, name: str, source: str, argument: Any = None) -> executions_v1.Execution:
+    started = begin(cloud, name, source, argument)
     cloud.executions.wait(started.name, 120)
-    return executions.get_execution(name=started.name)
+    return clients.executions_client(load_endpoints()).get_execution(name=started.name)
 
 
 STORAGE = """
@@ -223,3 +228,34 @@ def test_faults_of_services_are_errors_a_workflow_can_tell_apart(
     first = run(cloud, "ask-first", ASK, {"url": urls[service], "patience": 60})
     second = run(cloud, "ask-second", ASK, {"url": urls[service], "patience": patience})
     assert (json.loads(first.result), json.loads(second.result)) == (200, outcome)
+
+
+SILENT = """
+import os, pathlib, socket
+server, kept = socket.create_server(("127.0.0.1", int(os.environ["PORT"]))), []
+while True:
+    kept.append(server.accept()[0])
+    if kept[-1].recv(100):
+        pathlib.Path(os.environ["ASKED"]).touch()
+"""
+TELL = """
+main:
+  params: [url]
+  steps:
+    - ask:
+        try: {call: http.get, args: {url: "${url}"}}
+        except: {as: e, steps: [{tell: {call: sys.log, args: {data: "${e}"}}}]}
+"""
+
+
+def test_an_execution_does_not_see_the_end_of_the_cloud(
+    cloud: LocalCloud, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    asked = tmp_path / "asked"
+    command = [sys.executable, "-c", SILENT]
+    service = cloud.add_command("silent", command, env={"ASKED": str(asked)})
+    service.wait_ready()
+    execution = begin(cloud, "ask", TELL, service.url)
+    eventually(asked.exists)
+    cloud.stop()
+    assert not (tmp_path / "workflows" / execution.name / "log.jsonl").exists()

@@ -284,8 +284,7 @@ class ExecutionsService:
     def _admit(self) -> None:
         """Start queued Executions while there is room; the lock is held."""
         while self._shelf.queue and not self._stopping and self._active() < self._max_active:
-            name = self._shelf.queue.pop(0)
-            self._shelf.known[name].state = State.ACTIVE
+            name = self._shelf.queue[0]
             thread = threading.Thread(
                 target=self._execute,
                 args=(name, self._shelf.live[name]),
@@ -294,6 +293,8 @@ class ExecutionsService:
             )
             thread.start()
             self._threads.add(thread)
+            self._shelf.queue.pop(0)
+            self._shelf.known[name].state = State.ACTIVE
 
     def _active(self) -> int:
         return len(self._shelf.live) - len(self._shelf.queue)
