@@ -16,7 +16,11 @@ _TIMEOUT_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """What to POST where, and how often; the first one an interval after the start."""
+    """What to POST where, and how often; the first one an interval after the start.
+
+    Args:
+        every_seconds: more than 0.
+    """
 
     name: str
     url: str
@@ -30,27 +34,31 @@ class Scheduler:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
 
     def add(self, schedule: Schedule) -> None:
         """Begin a schedule."""
-        thread = threading.Thread(
+        threading.Thread(
             target=self._run, args=(schedule,), name=f"schedule-{schedule.name}", daemon=True
-        )
-        self._threads.append(thread)
-        thread.start()
+        ).start()
 
     def stop(self) -> None:
         """End every schedule."""
         self._stopping.set()
 
     def _run(self, schedule: Schedule) -> None:
-        headers = {"Content-Type": "application/json", "X-CloudScheduler": "true"}
-        while not self._clock.sleep(schedule.every_seconds, self._stopping):
-            try:
-                status = post(schedule.url, schedule.body, headers, _TIMEOUT_SECONDS)
-            except (OSError, http.client.HTTPException) as error:
-                _LOG.warning("schedule %s: %s", schedule.name, error)
-                continue
-            if status >= 300:
-                _LOG.warning("schedule %s: %s answered %d", schedule.name, schedule.url, status)
+        pause = schedule.every_seconds
+        while not self._clock.sleep(pause, self._stopping):
+            begun = self._clock.time()
+            _tick(schedule)
+            pause = schedule.every_seconds - (self._clock.time() - begun) % schedule.every_seconds
+
+
+def _tick(schedule: Schedule) -> None:
+    headers = {"Content-Type": "application/json", "X-CloudScheduler": "true"}
+    try:
+        status = post(schedule.url, schedule.body, headers, _TIMEOUT_SECONDS)
+    except (OSError, http.client.HTTPException) as error:
+        _LOG.warning("schedule %s: %s", schedule.name, error)
+        return
+    if status >= 300:
+        _LOG.warning("schedule %s: %s answered %d", schedule.name, schedule.url, status)

@@ -218,9 +218,9 @@ class Broker:
         Raises:
             NotFound.
         """
-        subscribed = self.subscription(name)
         with self._lock:
-            self._subscriptions.pop(name, None)
+            subscribed = self.subscription(name)
+            del self._subscriptions[name]
         subscribed.definition.detached = True
         subscribed.backlog.wake()
 

@@ -16,7 +16,7 @@ from saxflow.local.http import Response, json_response
 from saxflow.local.paging import page
 from saxflow.local.storage.listing import PAGE_LIMIT, Query, page_limit
 from saxflow.local.storage.media import Call, media_headers, send_media
-from saxflow.local.storage.multipart import MultipartUpload
+from saxflow.local.storage.multipart import MultipartUpload, Read
 from saxflow.local.storage.notifications import Notifications
 from saxflow.local.storage.payload import file_pieces
 from saxflow.local.storage.preconditions import Lookup, Preconditions, parse_int64
@@ -317,7 +317,7 @@ class JsonApi:
         media = upload.media()
         return self._insert(call, fields, lambda _: next(media, b""))
 
-    def _insert(self, call: Call, fields: dict[str, Any], read: Any) -> Response:
+    def _insert(self, call: Call, fields: dict[str, Any], read: Read) -> Response:
         bucket, name = call.names[0], fields["name"]
         conditions = Preconditions.from_query(call.first)
         promised = call.promised(fields)

@@ -32,6 +32,8 @@ _ATTRIBUTES = {
 
 _CODES = {
     400: "InvalidArgument",
+    401: "AuthenticationRequired",
+    403: "AccessDenied",
     404: "NoSuchKey",
     409: "Conflict",
     412: "PreconditionFailed",

@@ -112,13 +112,16 @@ def test_a_message_that_is_refused_without_end_is_not_lost(broker: Broker) -> No
         backlog.modify(entry.ack_id, 0)
 
 
-def test_one_of_many_deletes_a_topic(broker: Broker) -> None:
+@pytest.mark.parametrize("name", [TOPIC, SUBSCRIPTION])
+def test_one_of_many_deletes(broker: Broker, name: str) -> None:
+    subscribe(broker)
+    remove = broker.delete_topic if name == TOPIC else broker.delete_subscription
     barrier = threading.Barrier(8)
 
     def delete(_: int) -> bool:
         barrier.wait()
         try:
-            broker.delete_topic(TOPIC)
+            remove(name)
         except exceptions.NotFound:
             return False
         return True

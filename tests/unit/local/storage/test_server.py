@@ -154,11 +154,18 @@ def test_the_names_by_which_faults_are_armed(peer: Any, method: str, path: str, 
     assert peer.faults.armed()[0]["matched"] == 1
 
 
-@pytest.mark.parametrize(("status", "reason"), [(401, "authError"), (403, "forbidden")])
-def test_refusals_that_only_a_fault_can_bring(peer: Any, status: int, reason: str) -> None:
-    peer.faults.arm("storage", "*", f"return-{status}")
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [(401, "authError", "AuthenticationRequired"), (403, "forbidden", "AccessDenied")],
+)
+def test_refusals_that_only_a_fault_can_bring(
+    peer: Any, status: int, reason: str, code: str
+) -> None:
+    peer.faults.arm("storage", "*", f"return-{status}", count=2)
     answer = peer.ask("GET", ITEM)
     assert (answer.status, answer.error["errors"][0]["reason"]) == (status, reason)
+    answer = peer.ask("GET", "/buck/o")
+    assert (answer.status, answer.tag("Code")) == (status, code)
 
 
 def test_a_refusal_by_fault_is_in_the_apis_words(peer: Any) -> None:
