@@ -1,3 +1,5 @@
+import mmap
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from saxflow.conversion.engine import (
     BlockReader,
     Options,
     Tally,
+    allocate,
     block_rows,
     run_jobs,
     share_memory,
@@ -42,6 +45,17 @@ def test_too_little_memory_says_how_much_is_needed():
 def test_blocks_are_whole_tiles_or_heads(row_bytes, rotary_head, rows):
     part = Part("f", 0, row_bytes, 10**6, row_bytes // 2, "float16")
     assert block_rows(part, rotary_head, MIB) == rows
+
+
+@pytest.mark.parametrize("advice", [None, getattr(mmap, "MADV_HUGEPAGE", None), 9999])
+def test_memory_is_zeroed_with_or_without_huge_pages(monkeypatch, advice):
+    if advice is None:
+        monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    else:
+        monkeypatch.setattr(mmap, "MADV_HUGEPAGE", advice, raising=False)
+    arena = allocate(5 << 20)
+    assert arena[:] == bytes(5 << 20)
+    assert np.frombuffer(arena, np.uint8).ctypes.data % mmap.PAGESIZE == 0
 
 
 def test_blocks_of_wider_rows_are_strided_views(tmp_path):
