@@ -30,6 +30,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
 SIGNAL_SECONDS = 0.5
+LOOK_POLL_SECONDS = 0.001
 LOOK_SECONDS = 0.5
 """How long whoever wants to serve bears with others who look at the lock."""
 
@@ -62,15 +63,13 @@ def find(data_dir: Path) -> Running | None:
         ConfigurationError: one does, and its file is damaged.
     """
     path = data_dir / "local.json"
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    if not _is_locked(data_dir):
+    if not path.exists() or not _is_locked(data_dir):
         return None
     try:
-        state = json.loads(data)
+        state = json.loads(path.read_bytes())
         return Running(int(state["pid"]), dict(state["environ"]))
+    except FileNotFoundError:
+        return None  # it ends, or serves and has not yet said where
     except (ValueError, TypeError, LookupError) as error:
         raise ConfigurationError(
             f"{path} does not say which process serves ({error!r}); stop that process, delete it"
@@ -108,7 +107,6 @@ def start(data_dir: Path) -> Running:
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "local.log"
     with suppress(BusyError), exclusive(data_dir):
-        (data_dir / "local.json").unlink(missing_ok=True)
         log.unlink(missing_ok=True)
     child = _launch(data_dir, log)
     try:
@@ -195,7 +193,7 @@ def _serve(data_dir: Path) -> None:
 
 @contextmanager
 def exclusive(data_dir: Path) -> Generator[None]:
-    """Hold the data directory's lock while the block runs.
+    """Hold the data directory's lock while the block runs; what a killed holder told is removed.
 
     Raises:
         BusyError: another process holds it.
@@ -205,7 +203,8 @@ def exclusive(data_dir: Path) -> Generator[None]:
         while not _try(lock, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise BusyError(f"another embedded cloud serves {data_dir}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(LOOK_POLL_SECONDS)
+        (data_dir / "local.json").unlink(missing_ok=True)
         yield
 
 

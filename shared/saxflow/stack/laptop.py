@@ -97,6 +97,7 @@ class Laptop:
     """
 
     def __init__(self, data_dir: Path) -> None:
+        data_dir = data_dir.resolve()  # containers have working directories of their own
         self.cloud = LocalCloud(
             data_dir, project=PROJECT, location=LOCATION, images=images.registry(data_dir)
         )
@@ -129,9 +130,9 @@ class Laptop:
         }
         calling = [self._function(name, entry, settings) for name, entry in CALLING.items()]
         create(settings, workflow_sources())
-        for child in (*called, generate, *calling):
-            child.wait_ready()
         services = (*called, generate, *calling)
+        for child in services:
+            child.wait_ready()
         self.functions = {child.name: child.url for child in services}
         self._connect()
         self.environ = settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from saxflow.errors import CloudError
 from saxflow.gcp import clients
@@ -17,11 +17,10 @@ def ensure_buckets(
     endpoints: Endpoints, project: str, buckets: Iterable[str], location: str
 ) -> None:
     """Create the buckets that do not exist."""
-    client = clients.storage_client(project, endpoints)
-    for bucket in buckets:
-        with _existing_is_fine(), translated("storage", f"create bucket {bucket}"):
-            client.create_bucket(bucket, location=location, timeout=CALL_TIMEOUT_SECONDS)
-    client.close()
+    with closing(clients.storage_client(project, endpoints)) as client:
+        for bucket in buckets:
+            with _existing_is_fine(), translated("storage", f"create bucket {bucket}"):
+                client.create_bucket(bucket, location=location, timeout=CALL_TIMEOUT_SECONDS)
 
 
 def ensure_topic(endpoints: Endpoints, project: str, topic: str) -> None:
@@ -41,21 +40,21 @@ def ensure_workflow(
     """Deploy a Workflow: create it, or give it this source and these variables."""
     from google.cloud import workflows_v1
 
-    client = clients.workflows_client(endpoints)
     name = f"{parent}/workflows/{workflow}"
     body = workflows_v1.Workflow(name=name, source_contents=source, user_env_vars=dict(variables))
-    try:
-        with translated("workflows", f"create {name}"):
-            client.create_workflow(
-                parent=parent, workflow=body, workflow_id=workflow, timeout=CALL_TIMEOUT_SECONDS
-            ).result(timeout=CALL_TIMEOUT_SECONDS)
-    except CloudError as error:
-        if error.code != 409:
-            raise
-        with translated("workflows", f"update {name}"):
-            client.update_workflow(workflow=body, timeout=CALL_TIMEOUT_SECONDS).result(
-                timeout=CALL_TIMEOUT_SECONDS
-            )
+    with clients.workflows_client(endpoints) as client:
+        try:
+            with translated("workflows", f"create {name}"):
+                client.create_workflow(
+                    parent=parent, workflow=body, workflow_id=workflow, timeout=CALL_TIMEOUT_SECONDS
+                ).result(timeout=CALL_TIMEOUT_SECONDS)
+        except CloudError as error:
+            if error.code != 409:
+                raise
+            with translated("workflows", f"update {name}"):
+                client.update_workflow(workflow=body, timeout=CALL_TIMEOUT_SECONDS).result(
+                    timeout=CALL_TIMEOUT_SECONDS
+                )
 
 
 @contextmanager

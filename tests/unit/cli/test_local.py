@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,24 @@ from saxflow.stack.daemon import exclusive
 ENVIRON = {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:1", "SAXFLOW_X": "two words"}
 
 
+def tell(directory: Path) -> None:
+    """Write the file that says that a cloud serves a data directory."""
+    (directory / "local.json").write_text(json.dumps({"pid": 1, "environ": ENVIRON}))
+
+
 @pytest.fixture
-def served(tmp_path: Path) -> Path:
-    """Return a data directory whose file says that a cloud serves it."""
-    (tmp_path / "local.json").write_text(json.dumps({"pid": 1, "environ": ENVIRON}))
+def stale(tmp_path: Path) -> Path:
+    """Return a data directory whose file says that a cloud serves it, though none does."""
+    tell(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Path]:
+    """Return a data directory that a cloud serves."""
+    with exclusive(tmp_path):
+        tell(tmp_path)
+        yield tmp_path
 
 
 def local(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -26,11 +40,9 @@ def local(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
     return code, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stale", [False, True])
-def test_nothing_runs(
-    tmp_path: Path, served: Path, stale: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    where = ("--data-dir", str(served if stale else tmp_path / "none"))
+@pytest.mark.parametrize("place", [".", "none"])
+def test_nothing_runs(stale: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--data-dir", str(stale / place))
     code, out = local(capsys, "status", *where, "--json")
     assert (code, json.loads(out)["running"], json.loads(out)["pid"]) == (0, False, None)
     again = f"start it with: saxflow local up {' '.join(where)}\n"
@@ -46,21 +58,20 @@ def test_what_runs_is_told_for_people_scripts_and_shells(
     served: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = ("--data-dir", str(served))
-    with exclusive(served):
-        assert json.loads(local(capsys, "env", *where, "--json")[1]) == ENVIRON
-        assert local(capsys, "env", *where)[1].splitlines() == [
-            "export STORAGE_EMULATOR_HOST=http://127.0.0.1:1",
-            "export SAXFLOW_X='two words'",
-        ]
-        status = json.loads(local(capsys, "status", *where, "--json")[1])
-        assert (status["running"], status["pid"], status["environ"]) == (True, 1, ENVIRON)
-        assert "running, pid 1" in local(capsys, "status", *where)[1]
-        code, out = local(capsys, "up", *where, "--json")
-        assert code == 1
-        assert json.loads(out)["error"] == (
-            f'pid 1 serves {served} already; use it with: eval "$(saxflow local env --data-dir'
-            f' {served})", or stop it with: saxflow local down --data-dir {served}'
-        )
+    assert json.loads(local(capsys, "env", *where, "--json")[1]) == ENVIRON
+    assert local(capsys, "env", *where)[1].splitlines() == [
+        "export STORAGE_EMULATOR_HOST=http://127.0.0.1:1",
+        "export SAXFLOW_X='two words'",
+    ]
+    status = json.loads(local(capsys, "status", *where, "--json")[1])
+    assert (status["running"], status["pid"], status["environ"]) == (True, 1, ENVIRON)
+    assert "running, pid 1" in local(capsys, "status", *where)[1]
+    code, out = local(capsys, "up", *where, "--json")
+    assert code == 1
+    assert json.loads(out)["error"] == (
+        f'pid 1 serves {served} already; use it with: eval "$(saxflow local env --data-dir'
+        f' {served})", or stop it with: saxflow local down --data-dir {served}'
+    )
 
 
 def test_the_usual_directory_needs_no_mention(

@@ -17,6 +17,7 @@ import pytest
 
 from saxflow.errors import BusyError, ConfigurationError, NotFoundError, SaxflowError
 from saxflow.gcp import clients
+from saxflow.local.replacing import replace_file
 from saxflow.local.vm.guard import descendants
 from saxflow.settings import load_endpoints
 from saxflow.stack import daemon
@@ -56,6 +57,8 @@ def test_a_file_that_a_killed_cloud_left_deceives_nobody(tmp_path: Path) -> None
     assert daemon.find(tmp_path) is None
     assert daemon.stop(tmp_path) is None
     with daemon.exclusive(tmp_path):
+        assert daemon.find(tmp_path) is None, "it is of another than who serves now"
+        (tmp_path / "local.json").write_text(json.dumps({"pid": os.getpid(), "environ": {}}))
         assert daemon.find(tmp_path) == daemon.Running(os.getpid(), {})
 
 
@@ -79,7 +82,7 @@ def test_whoever_looks_keeps_nobody_from_serving(tmp_path: Path) -> None:
         try:
             for _ in range(200):
                 with daemon.exclusive(tmp_path):
-                    pass
+                    replace_file(tmp_path / "local.json", '{"pid": 1, "environ": {}}')
         finally:
             over.set()
         looking.result()
@@ -87,9 +90,10 @@ def test_whoever_looks_keeps_nobody_from_serving(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b'{"pid": "x", "environ": {}}', b"{}", b"\xff"])
 def test_a_damaged_file_is_named(tmp_path: Path, text: bytes) -> None:
-    (tmp_path / "local.json").write_bytes(text)
-    with daemon.exclusive(tmp_path), pytest.raises(ConfigurationError, match=r"local\.json"):
-        daemon.find(tmp_path)
+    with daemon.exclusive(tmp_path):
+        (tmp_path / "local.json").write_bytes(text)
+        with pytest.raises(ConfigurationError, match=r"local\.json"):
+            daemon.find(tmp_path)
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
@@ -131,9 +135,9 @@ def test_a_cloud_that_died_on_its_own_is_stopped(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     state = json.dumps({"pid": gone.pid, "environ": {}})
-    (tmp_path / "local.json").write_text(state)
     with ThreadPoolExecutor(1) as pool:
         with daemon.exclusive(tmp_path):
+            (tmp_path / "local.json").write_text(state)
             assert daemon.find(tmp_path)
             stopping = pool.submit(daemon.stop, tmp_path)
             assert not stopping.done()

@@ -25,8 +25,13 @@ from saxflow.stack.laptop import (
 )
 
 
-def test_everything_of_a_deployment_is_there(tmp_path: Path) -> None:
-    with Laptop(tmp_path) as laptop:
+def test_everything_of_a_deployment_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Laptop(Path("data")) as laptop:
+        # containers have working directories of their own
+        assert str(tmp_path / "data/jax-cache") in (tmp_path / "data/images.json").read_text()
         settings = load_settings(laptop.environ)
         assert set(laptop.functions) == {"generate", *CALLED, *CALLING}
         assert settings.generate_url == laptop.functions["generate"]
