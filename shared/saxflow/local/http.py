@@ -284,7 +284,7 @@ class _Connection(BaseHTTPRequestHandler):
             response = json_response(400, {"error": {"code": 400, "message": str(error)}})
         self._send(response)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server looks these up
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815  # http.server looks these up
 
     def _answered(self) -> Response:
         """Return the handler's answer once the whole request has come."""

@@ -363,17 +363,37 @@ main:
 """
 
 
-def test_a_callback_reaches_the_execution(
-    cloud: Cloud, tmp_path: Path, eventually: Callable[..., None]
-) -> None:
+@pytest.fixture
+def logged_url(tmp_path: Path, eventually: Callable[..., None]) -> Callable[..., str]:
+    """Return a function that waits for the callback URL which an Execution logs."""
+
+    def read(execution: executions_v1.Execution) -> str:
+        log = tmp_path / execution.name / "log.jsonl"
+        eventually(lambda: log.exists() and log.read_text().endswith("\n"))
+        return json.loads(log.read_text())["textPayload"]
+
+    return read
+
+
+def test_a_callback_reaches_the_execution(cloud: Cloud, logged_url: Callable[..., str]) -> None:
     cloud.deploy("back", CALLBACK)
     execution = cloud.start("back")
-    log = tmp_path / execution.name / "log.jsonl"
-    eventually(lambda: log.exists() and log.read_text().endswith("\n"))
-    url = json.loads(log.read_text())["textPayload"]
+    url = logged_url(execution)
     assert url.startswith(f"{cloud.rest.url}{MOUNT}/v1/{execution.name}/callbacks/")
     assert call("PUT", url, {}).code == 405
     assert call("POST", f"{url}?k=v", {"n": 5}).code == 200
     done = cloud.finished(execution)
     assert json.loads(done.result) == {"body": {"n": 5}, "query": {"k": "v"}}
     assert call("POST", url, {}).code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_callbacks_take_every_method_of_the_service(
+    cloud: Cloud, logged_url: Callable[..., str], method: str
+) -> None:
+    cloud.deploy("back", CALLBACK.replace("POST", method))
+    execution = cloud.start("back")
+    request = urllib.request.Request(f"{logged_url(execution)}?k=v", method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+    assert json.loads(cloud.finished(execution).result) == {"body": None, "query": {"k": "v"}}

@@ -18,7 +18,7 @@ from saxflow.local.http import Request, Response, json_response
 from saxflow.local.workflows.bodies import decode_body
 from saxflow.local.workflows.failures import Value, value_error
 from saxflow.local.workflows.runtime import Cancellation
-from saxflow.local.workflows.stdlib.encoding import FUNCTIONS as ENCODING
+from saxflow.local.workflows.stdlib.encoding import format_time
 
 MOUNT = "/workflow-callbacks"
 
@@ -116,16 +116,16 @@ class ExecutionCallbacks:
 
     def _received(self, callback: str, request: Request) -> Value:
         headers = {name.title(): value for name, value in request.headers.items()}
-        body = request.body.read()
+        body, kind = request.body.read(), request.headers.get("Content-Type") or ""
         return {
             "http_request": {
-                "body": decode_body(body, request.headers.get("Content-Type") or ""),
+                "body": decode_body(body, kind) if body else None,
                 "headers": headers,
                 "method": request.method,
                 "query": {name: values[-1] for name, values in request.query.items()},
                 "url": f"/v1/{self.execution}/callbacks/{callback}",
             },
-            "received_time": ENCODING["time.format"].apply(self.clock.time()),
+            "received_time": format_time(self.clock.time()),
             "type": "HTTP",
         }
 

@@ -102,8 +102,8 @@ class WorkflowsService:
         """
         if not _ID.fullmatch(request.workflow_id):
             raise exceptions.InvalidArgument(
-                f"workflow_id {request.workflow_id!r} must start with a letter and have up to 64"
-                " letters, digits, underscores and hyphens"
+                f"workflow_id {request.workflow_id!r} must start with a letter, end with a letter or"
+                " digit, and have up to 64 letters, digits, underscores and hyphens"
             )
         workflow = copied(request.workflow)
         workflow.name = f"{request.parent}/workflows/{request.workflow_id}"

@@ -80,7 +80,12 @@ def _hmac(key: Value, data: Value, algorithm: Value) -> bytes:
     return hmac.digest(secret, message, _algorithm(algorithm))
 
 
-def _format(seconds: Value, timezone: Value = "UTC") -> str:
+def format_time(seconds: Value, timezone: Value = "UTC") -> str:
+    """Return a point in time in the form of RFC 3339.
+
+    Raises:
+        WorkflowFailure: TypeError or ValueError, no such time or zone.
+    """
     moment = expect_number(seconds, "seconds")
     zone = expect(timezone, str, "timezone")
     try:
@@ -112,7 +117,7 @@ FUNCTIONS: dict[str, Function] = {
     "json.decode": pure("data", _json_decode),
     "json.encode": pure("data indent?", lambda *values: _json_text(*values).encode()),
     "json.encode_to_string": pure("data indent?", _json_text),
-    "time.format": pure("seconds timezone?", _format),
+    "time.format": pure("seconds timezone?", format_time),
     "time.parse": pure("value", _parse),
     "uuid.generate": pure("", _uuid),
 }
