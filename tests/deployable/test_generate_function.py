@@ -51,7 +51,7 @@ class Function:
 
     def ask(self, path: str, **options: Any) -> httpx.Response:
         with httpx.Client(trust_env=False) as client:
-            return client.get(f"http://127.0.0.1:{self.port}{path}", timeout=30, **options)
+            return client.get(f"http://127.0.0.1:{self.port}{path}", timeout=60, **options)
 
     def close(self) -> None:
         self.process.kill()
@@ -85,7 +85,7 @@ def test_it_runs_from_what_is_staged_and_stops_at_sigterm(start: Any) -> None:
 
 def test_it_does_not_start_where_anybody_could_ask(start: Any) -> None:
     function = start(SAXFLOW_GENERATE_HOST="0.0.0.0")
-    _, errors = function.process.communicate(timeout=30)
+    _, errors = function.process.communicate(timeout=60)
     assert function.process.returncode == 1
     assert "set SAXFLOW_API_KEYS" in errors
 
@@ -105,7 +105,7 @@ def test_keys_open_any_address(start: Any) -> None:
 
 def test_a_missing_setting_is_named(start: Any) -> None:
     function = start(SAXFLOW_CONTROL_BUCKET="")
-    _, errors = function.process.communicate(timeout=30)
+    _, errors = function.process.communicate(timeout=60)
     assert function.process.returncode != 0
     assert "SAXFLOW_CONTROL_BUCKET not set" in errors
 

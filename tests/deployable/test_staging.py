@@ -40,7 +40,7 @@ def test_a_staged_function_imports_alone_and_light(function: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert run.returncode == 0, run.stderr
     import json

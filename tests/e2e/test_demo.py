@@ -75,7 +75,7 @@ def test_an_interrupted_demo_leaves_no_process_and_no_directory(tmp_path: Path) 
     family = descendants(child.pid)
     assert family
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=60)
+    child.communicate(timeout=SECONDS)
     assert child.returncode == 130
     assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
     assert list(tmp_path.iterdir()) == []

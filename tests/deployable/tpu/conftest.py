@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,12 +132,12 @@ class Cell:
         return self.await_value(look, worker, seconds)
 
     def await_value(self, look: Callable[[], T | None], worker: int = 0, seconds: float = 60) -> T:
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, threading.Event()
         while time.monotonic() < deadline:
             value = look()
             if value:
                 return value
-            time.sleep(0.05)
+            pause.wait(0.05)
         raise AssertionError(f"worker {worker}: {self.state(worker)}\n{self.logs(worker)}")
 
     def ready(self, worker: int = 0) -> dict[str, Any]:
@@ -157,10 +158,10 @@ class Cell:
         return json.loads((directory / f"{name}.json").read_text())
 
     def started(self, name: str, worker: int = 0) -> dict[str, Any] | None:
-        """As `container`, None while there is none or its log has no line yet."""
+        """As `container`, None while there is none or its log has no whole line yet."""
         try:
             return self.container(name, worker)
-        except (OSError, IndexError):
+        except (OSError, IndexError, ValueError):
             return None
 
     def crash(self, name: str, worker: int = 0) -> None:

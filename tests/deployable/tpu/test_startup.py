@@ -140,7 +140,7 @@ def test_server_that_never_listens_is_reported_failed_with_its_log(cell, broken_
     config = cell.config()
     config["images"]["model_server"] = broken_image
     cell.boot(config)
-    state = cell.await_state(lambda s: s["state"] == "failed", seconds=40)
+    state = cell.await_state(lambda s: s["state"] == "failed")
     assert "exit code 9 before it listened, 3 times in a row" in state["message"]
     assert '"role": "broken"' in state["log"]
 

@@ -53,7 +53,7 @@ class Compute:
 
     def ended(self, job: batch_v1.Job) -> batch_v1.Job:
         """Return the Job after its end."""
-        self.batch_service.wait(job.name, 20)
+        self.batch_service.wait(job.name, 60)
         return self.batch.get_job(name=job.name)
 
     def events(self, job: batch_v1.Job, task: int = 0) -> list[tuple[str, int]]:
@@ -82,7 +82,7 @@ class Compute:
             queued_resource=tpu_v2.QueuedResource(tpu={"node_spec": [spec]}, **fields),
         )
 
-    def reached(self, name: str, *states: str, seconds: float = 20) -> str:
+    def reached(self, name: str, *states: str, seconds: float = 60) -> str:
         """Wait until a QueuedResource is in one of the states; return which."""
         kinds = frozenset(tpu_v2.QueuedResourceState.State[s] for s in states)
         self.tpu_service.wait(f"{ZONE}/queuedResources/{name}", kinds, seconds)

@@ -102,13 +102,14 @@ def test_running_too_long_is_50005(compute, where):
     assert compute.events(job) == [("FAILED", 50005)]
 
 
-def test_runnables_obey_their_flags(compute):
+def test_runnables_obey_their_flags(compute, tmp_path):
+    up = tmp_path / "up"  # what runs in the background is up when the foreground breaks
     job = compute.ended(
         compute.job(
             "sf-a",
             script("echo ignored; exit 9", ignore_exit_status=True),
-            script("echo background; sleep 600", background=True),
-            script("echo breaks; exit 5"),
+            script(f"echo background; touch {up}; sleep 600", background=True),
+            script(f"while ! test -e {up}; do sleep 0.01; done; echo breaks; exit 5"),
             script("echo skipped"),
             script("echo cleanup", always_run=True),
         )
@@ -166,7 +167,7 @@ def test_failed_task_leaves_the_pending_ones_unexecuted(compute):
 def test_cancel_kills_everything_and_keeps_the_job(compute, tmp_path, eventually):
     job = compute.job("sf-a", script(f"(setsid sleep 600 & echo $! > {tmp_path}/pid); sleep 600"))
     eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    compute.batch.cancel_job(name=job.name).result(timeout=10)
+    compute.batch.cancel_job(name=job.name).result(timeout=60)
     assert compute.batch.get_job(name=job.name).status.state.name == "CANCELLED"
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text().strip()}")
     with pytest.raises(exceptions.GoogleAPICallError, match="already ended"):
@@ -177,7 +178,7 @@ def test_delete_kills_and_forgets_but_keeps_the_log(compute, eventually):
     job = compute.job("sf-a", script("echo here; sleep 600"))
     eventually(lambda: (compute.data / "batch/sf-a/task-0.log").exists())
     eventually(lambda: compute.log("sf-a") == "here\n")
-    compute.batch.delete_job(name=job.name).result(timeout=10)
+    compute.batch.delete_job(name=job.name).result(timeout=60)
     with pytest.raises(exceptions.NotFound):
         compute.batch.get_job(name=job.name)
     assert compute.log("sf-a") == "here\n"
@@ -188,7 +189,7 @@ def test_held_job_stays_queued_until_released_or_cancelled(compute):
     compute.outcomes.arm("hold", contains="sf-")
     held, cancelled = compute.job("sf-a", script("true")), compute.job("sf-b", script("true"))
     assert compute.batch.get_job(name=held.name).status.state.name == "QUEUED"
-    compute.batch.cancel_job(name=cancelled.name).result(timeout=10)
+    compute.batch.cancel_job(name=cancelled.name).result(timeout=60)
     compute.outcomes.release()
     assert compute.ended(held).status.state.name == "SUCCEEDED"
     assert compute.batch.get_job(name=cancelled.name).status.state.name == "CANCELLED"

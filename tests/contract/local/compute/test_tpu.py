@@ -35,7 +35,7 @@ def guest(compute, node, path="sax/", workers=()):
      ("v5litepod-16", 4, "4x4"), ("v5litepod-32", 8, "4x8")],
 )  # fmt: skip
 def test_active_node_has_one_address_per_worker(compute, accelerator, hosts, topology):
-    created = compute.ask("sf-a", accelerator).result(timeout=10)
+    created = compute.ask("sf-a", accelerator).result(timeout=60)
     assert created.name == name("sf-a")
     assert compute.reached("sf-a", "ACTIVE") == "ACTIVE"
     node = compute.tpu.get_node(name=f"{ZONE}/nodes/sf-a")
@@ -63,7 +63,7 @@ def test_same_id_is_409_until_it_is_gone(compute):
         compute.ask("sf-a")
     compute.reached("sf-a", "ACTIVE")
     request = tpu_v2.DeleteQueuedResourceRequest(name=name("sf-a"), force=True)
-    compute.tpu.delete_queued_resource(request).result(timeout=10)
+    compute.tpu.delete_queued_resource(request).result(timeout=60)
     with pytest.raises(exceptions.NotFound):
         compute.tpu.get_queued_resource(name=name("sf-a"))
     compute.ask("sf-a")
@@ -80,7 +80,7 @@ def test_waiting_request_may_be_deleted_without_force(compute):
     compute.outcomes.arm("hold", contains="sf-a")
     compute.ask("sf-a")
     assert compute.reached("sf-a", "WAITING_FOR_RESOURCES") == "WAITING_FOR_RESOURCES"
-    compute.tpu.delete_queued_resource(name=name("sf-a")).result(timeout=10)
+    compute.tpu.delete_queued_resource(name=name("sf-a")).result(timeout=60)
     with pytest.raises(exceptions.NotFound):
         compute.tpu.get_queued_resource(name=name("sf-a"))
 
@@ -143,16 +143,16 @@ def test_suspended_request_can_be_reset(compute):
     compute.ask("sf-a")
     compute.reached("sf-a", "ACTIVE")
     compute.tpu_service.preempt(name("sf-a"))
-    compute.tpu.reset_queued_resource(name=name("sf-a")).result(timeout=10)
+    compute.tpu.reset_queued_resource(name=name("sf-a")).result(timeout=60)
     assert compute.reached("sf-a", "ACTIVE") == "ACTIVE"
 
 
 def test_deleting_the_node_suspends_its_request(compute):
     compute.ask("sf-a")
     compute.reached("sf-a", "ACTIVE")
-    compute.tpu.delete_node(name=f"{ZONE}/nodes/sf-a").result(timeout=10)
+    compute.tpu.delete_node(name=f"{ZONE}/nodes/sf-a").result(timeout=60)
     assert compute.reached("sf-a", "SUSPENDED") == "SUSPENDED"
-    compute.tpu.delete_queued_resource(name=name("sf-a")).result(timeout=10)
+    compute.tpu.delete_queued_resource(name=name("sf-a")).result(timeout=60)
 
 
 def test_quota_is_429_and_names_the_quota(compute):

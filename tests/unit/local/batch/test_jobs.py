@@ -43,7 +43,7 @@ def test_job_begins_queued_with_all_tasks_pending(tmp_path):
 def test_tasks_share_as_many_threads_as_may_run_at_once(tmp_path):
     job = run(tmp_path, "echo $BATCH_TASK_INDEX", task_count=5, parallelism=2)
     job.start()
-    assert job.wait(20) == JobState.SUCCEEDED
+    assert job.wait(60) == JobState.SUCCEEDED
     assert [t.status.state.name for t in job.tasks()] == ["SUCCEEDED"] * 5
 
 
@@ -134,5 +134,5 @@ def test_broken_image_registry_fails_the_task_not_the_cloud(tmp_path):
         Surroundings(tmp_path, {}, tmp_path / "images.json"),
     )
     broken.start()
-    assert broken.wait(20) == JobState.FAILED
+    assert broken.wait(60) == JobState.FAILED
     assert "images.json" in (tmp_path / "batch/b/task-0.log").read_text()

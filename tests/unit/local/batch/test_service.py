@@ -57,22 +57,19 @@ def test_id_is_made_up_when_none_is_given(service):
     assert create(service, "true", "").name.startswith(f"{PARENT}/jobs/j-")
 
 
-def test_stop_leaves_no_process(service, tmp_path):
-    job = create(service, f"echo $$ > {tmp_path}/pid; mkfifo {tmp_path}/f; exec 3<>{tmp_path}/f;"
-                          f" echo up > {tmp_path}/f; read x <&3; sleep 600")  # fmt: skip
-    while service.get_job(batch_v1.GetJobRequest(name=job.name)).status.state != JobState.RUNNING:
-        service.wait(job.name, 0.01)
+def test_stop_leaves_no_process(service, tmp_path, eventually):
+    pid = tmp_path / "pid"
+    job = create(service, f"echo $$ >{pid}.new; mv {pid}.new {pid}; sleep 600")
+    eventually(pid.exists)
     service.stop()
     assert service.wait(job.name, 0) == JobState.CANCELLED
-    pid = (tmp_path / "pid").read_text().strip() if (tmp_path / "pid").exists() else ""
-    assert not pid or not os.path.exists(f"/proc/{pid}")
+    assert not os.path.exists(f"/proc/{pid.read_text().strip()}")
 
 
-def test_running_task_can_be_preempted(service):
+def test_running_task_can_be_preempted(service, eventually):
     job = create(service, "sleep 600")
-    while not service.preempt(job.name, 0):
-        service.wait(job.name, 0.01)
-    assert service.wait(job.name, 10) == JobState.FAILED
+    eventually(lambda: service.preempt(job.name, 0))
+    assert service.wait(job.name, 60) == JobState.FAILED
 
 
 def test_what_the_service_alone_tells_is_not_taken_from_a_request(service):

@@ -63,7 +63,7 @@ def test_end_from_outside_gives_its_code(tmp_path):
     thread = threading.Thread(target=lambda: codes.append(running.run()))
     thread.start()
     running.end(PREEMPTED)
-    thread.join(10)
+    thread.join(60)
     assert codes == [PREEMPTED]
 
 

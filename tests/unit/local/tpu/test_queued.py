@@ -80,7 +80,7 @@ def test_six_hours_in_the_queue_are_over_in_an_instant(queued):
     run, clock, outcomes = queued
     outcomes.arm("hold")
     run.accept()
-    assert run.wait(frozenset({State.WAITING_FOR_RESOURCES}), 5) == State.WAITING_FOR_RESOURCES
+    assert run.wait(frozenset({State.WAITING_FOR_RESOURCES}), 60) == State.WAITING_FOR_RESOURCES
     while run.state != State.FAILED:
         clock.advance(3600)
         run.wait(frozenset({State.FAILED}), 0.05)
@@ -91,7 +91,7 @@ def test_node_is_there_while_active_only(queued):
     run, _, _ = queued
     assert run.node is None
     run.accept()
-    assert run.wait(frozenset({State.ACTIVE}), 10) == State.ACTIVE
+    assert run.wait(frozenset({State.ACTIVE}), 60) == State.ACTIVE
     assert run.node is not None
     assert run.suspend()
     assert run.state == State.SUSPENDED
@@ -102,16 +102,16 @@ def test_node_is_there_while_active_only(queued):
 def test_reset_queues_again(queued):
     run, _, _ = queued
     run.accept()
-    run.wait(frozenset({State.ACTIVE}), 10)
+    run.wait(frozenset({State.ACTIVE}), 60)
     run.reset()
-    assert run.wait(frozenset({State.ACTIVE}), 10) == State.ACTIVE
+    assert run.wait(frozenset({State.ACTIVE}), 60) == State.ACTIVE
 
 
 def test_delete_while_waiting_ends_the_wait(queued):
     run, _, outcomes = queued
     outcomes.arm("hold")
     run.accept()
-    run.wait(frozenset({State.WAITING_FOR_RESOURCES}), 5)
+    run.wait(frozenset({State.WAITING_FOR_RESOURCES}), 60)
     run.delete()
     assert run.state == State.DELETING
     assert run.snapshot().state.state_initiator.name == "USER"

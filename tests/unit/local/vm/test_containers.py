@@ -73,13 +73,6 @@ def test_unknown_image_and_empty_command(engine):
     assert engine.list() == []
 
 
-def test_auto_remove_keeps_the_exit_code_for_who_waits(engine):
-    started = engine.run(container("c", "sleep 0.2; exit 4", auto_remove=True))
-    assert engine.wait(started.id) == 4
-    with pytest.raises(NotFoundError):
-        engine.find("c")
-
-
 def ended_after(engine, name, restarts):
     found = engine.find(name)
     return found.restart_count == restarts and found.status == "exited"
@@ -171,8 +164,14 @@ def test_what_removes_itself_can_be_killed_stopped_and_removed(engine):
 
 def test_run_to_its_end_tells_what_it_wrote(engine):
     assert engine.run_to_end(container("c", "echo out; exit 3")) == (3, "out\n")
-    assert engine.run_to_end(container("d", "echo out", auto_remove=True)) == (0, "out\n")
-    assert [c.name for c in engine.list()] == ["c"]
+    assert engine.wait("c") == 3
+
+
+def test_auto_remove_keeps_the_exit_code_and_the_log_for_who_waits(engine):
+    removed = container("c", "echo out; exit 4", auto_remove=True)
+    assert engine.run_to_end(removed) == (4, "out\n")
+    with pytest.raises(NotFoundError):
+        engine.find("c")
 
 
 def test_pulled_images_and_start(engine):

@@ -34,7 +34,7 @@ def gone(pids):
 def code_of(argv):
     """Run a command to its end with the lifeline open; return its exit code and stderr."""
     process = subprocess.Popen([*COMMAND, *argv], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    code = process.wait(10)
+    code = process.wait(60)
     process.stdin.close()
     with process.stderr as stderr:
         return code, stderr.read()
@@ -55,7 +55,7 @@ FAMILY = "setsid sleep 600 & a=$!; (sleep 600 & disown; echo $! >b); echo $$ $a 
 def test_closing_the_lifeline_kills_daemons_too(tmp_path):
     process, pids = start(FAMILY + "sleep 600", tmp_path)
     process.stdin.close()
-    assert process.wait(10) == 137
+    assert process.wait(60) == 137
     process.stdout.close()
     assert gone(pids)
 
@@ -78,7 +78,7 @@ def test_death_of_the_asker_kills_everything(tmp_path):
 
 def test_end_of_the_command_ends_what_it_left_behind(tmp_path):
     process, pids = start(FAMILY, tmp_path)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     process.stdin.close()
     process.stdout.close()
     assert gone(pids)
@@ -87,7 +87,7 @@ def test_end_of_the_command_ends_what_it_left_behind(tmp_path):
 def test_sigterm_is_passed_on(tmp_path):
     process, _ = start("trap 'exit 3' TERM; echo up; while true; do sleep 0.01; done", tmp_path)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 3
+    assert process.wait(60) == 3
     process.stdin.close()
     process.stdout.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,11 +45,9 @@ def lines(eventually):
     return wait
 
 
-def test_script_runs_soon_after_power_on(vm, lines):
-    start = time.time()
+def test_script_runs_after_power_on(vm, lines):
     vm.power_on()
-    booted = float(lines(vm.paths.root / "boots", 1)[0])
-    assert booted - start < 10
+    lines(vm.paths.root / "boots", 1)
     assert vm.running
 
 

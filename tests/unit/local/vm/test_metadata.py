@@ -34,7 +34,7 @@ def ask(tmp_path):
         headers = {"Metadata-Flavor": flavor} if flavor else {}
         request = Request(server.url + path, data=data, headers=headers, method=method)
         try:
-            with urlopen(request, timeout=5) as reply:
+            with urlopen(request, timeout=60) as reply:
                 assert reply.headers["Metadata-Flavor"] == "Google"
                 return reply.status, reply.read().decode()
         except HTTPError as error:
