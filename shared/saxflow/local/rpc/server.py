@@ -44,6 +44,7 @@ from saxflow.local.rpc.transcode import Route, decode_request, encode_response, 
 
 _LOG = logging.getLogger(__name__)
 _WORKERS = 256
+_MESSAGE_LIMIT_BYTES = 1500
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 << 20))
 
 _OPERATION = "{name=projects/*/locations/*/operations/*}"
@@ -315,10 +316,17 @@ def _logged(bound: _Bound, error: Exception) -> exceptions.GoogleAPICallError:
 
 
 def _abort(context: grpc.ServicerContext, error: exceptions.GoogleAPICallError) -> NoReturn:
-    details = status_message(error).SerializeToString()
-    context.set_trailing_metadata((("grpc-status-details-bin", details),))
-    context.abort(grpc_code(error), error.message)
+    status = status_message(error)
+    status.message = _short(status.message)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(grpc_code(error), status.message)
     raise AssertionError("abort returned")
+
+
+def _short(message: str) -> str:
+    """Cut a message that headers have no room for: it travels in two of them, once escaped."""
+    kept = message.encode()[:_MESSAGE_LIMIT_BYTES].decode(errors="ignore")
+    return message if kept == message else f"{kept}..."
 
 
 def _before_grpc(fault: Fault | None, stopping: threading.Event) -> None:

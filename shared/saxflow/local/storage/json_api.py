@@ -302,11 +302,12 @@ class JsonApi:
         name = field("name")
         if not name:
             raise exceptions.InvalidArgument(f"sourceObjects[{index}] has no name")
+        conditions = _lookup(_member(source, "objectPreconditions"))
         record, file = self._store.open(
             bucket,
             name,
             generation=parse_int64(field, "generation"),
-            conditions=Preconditions.from_query(_lookup(_member(source, "objectPreconditions"))),
+            conditions=Preconditions(parse_int64(conditions, "ifGenerationMatch")),
         )
         return record, stack.enter_context(file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -25,9 +26,8 @@ from saxflow.local.storage.xml_api import XmlApi, error_xml
 
 Operation = Callable[[Call], Response]
 
+_LOG = logging.getLogger(__name__)
 _MEDIA_METHODS = frozenset({"objects.get", "objects.insert"})
-
-
 _NAME_IN_BODY = re.compile(rb'"name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
@@ -120,6 +120,9 @@ class StorageServer:
             response = operation(Call(request, names, root, fault, self._stopping))
         except exceptions.GoogleAPICallError as error:
             return _error(error, xml=route.xml)
+        except OSError as error:
+            _LOG.exception("%s %s: the disk failed", request.method, request.path)
+            return _error(exceptions.ServiceUnavailable(f"disk: {error.strerror}"), xml=route.xml)
         if fault is not None and fault.kind == "lost":
             response.release()
             raise Dropped

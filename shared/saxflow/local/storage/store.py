@@ -379,7 +379,9 @@ class Store:
         """Give the bytes of an object a second name; return its record."""
         origin = self.bucket(source.bucket)
         with origin.lock:
-            record = self._find(origin, source.name, source.generation, source.conditions)
+            record = self._find(
+                origin, source.name, source.generation, source.conditions, reading=False
+            )
             try:
                 os.link(origin.path(record.file), target)
             except FileNotFoundError:

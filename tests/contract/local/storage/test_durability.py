@@ -65,3 +65,48 @@ def test_a_killed_server_loses_nothing_acknowledged(
     last = acknowledged[-1]
     assert bucket.blob(last).download_as_bytes() == last[1:].encode()
     cloud.close()
+
+
+def test_a_server_killed_among_overwrites_and_deletions_keeps_every_object_whole(
+    tmp_path: Path, server_process: ServerProcess, eventually: Callable[..., None]
+) -> None:
+    root = server_process.url
+    sent: dict[str, str | None] = {}
+    acknowledged: dict[str, str | None] = {}
+    answers: list[int] = []
+
+    def change(name: str) -> None:
+        with requests.Session() as session:
+            for n in range(100_000):
+                data = None if n % 3 == 2 else f"{n}" * 1000
+                sent[name] = data
+                try:
+                    if data is None:
+                        reply = session.delete(f"{root}/buck/{name}", timeout=60)
+                    else:
+                        reply = session.put(f"{root}/buck/{name}", data=data, timeout=60)
+                except requests.RequestException:
+                    return
+                acknowledged[name] = data
+                answers.append(reply.status_code)
+
+    with requests.Session() as session:
+        session.post(f"{root}/storage/v1/b", json={"name": "buck"}, timeout=60)
+    writers = [threading.Thread(target=change, args=(f"o{n}",)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    eventually(lambda: len(answers) >= 400)
+    server_process.process.kill()
+    server_process.process.wait()
+    for writer in writers:
+        writer.join()
+    assert set(answers) == {200, 204}
+    cloud = Cloud(tmp_path)
+    bucket = cloud.client.bucket("buck")
+    found = {name: bucket.get_blob(name) for name in sent}
+    data = {name: blob and blob.download_as_text() for name, blob in found.items()}
+    for name, text in data.items():
+        assert text in (acknowledged[name], sent[name])
+    live = [text for text in data.values() if text is not None]
+    assert len(list((tmp_path / "buck" / "data").iterdir())) == len(live)
+    cloud.close()

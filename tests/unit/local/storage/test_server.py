@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +253,28 @@ def test_corrupted_uploads_are_noticed_by_their_promise(peer: Any) -> None:
     assert peer.ask("POST", path, b"12345", {}).status == 200, "nothing was promised"
     peer.faults.arm("storage", "objects.insert", "return-corrupted-data")
     assert "CRC32C" in peer.ask("POST", path, b"12345", promise).error["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/upload/storage/v1/b/buck/o?uploadType=media&name=o"),
+        ("PATCH", ITEM),
+        ("PATCH", "/storage/v1/b/buck"),
+        ("DELETE", ITEM),
+    ],
+)
+def test_a_full_disk_is_a_service_that_is_unavailable(
+    peer: Any, room: Callable[[int], AbstractContextManager[None]], method: str, path: str
+) -> None:
+    generation = peer.insert("o").json["generation"]
+    with room(1):
+        answer = peer.ask(method, path, b"{}")
+        xml = peer.ask("PUT", "/buck/o", b"data")
+    assert (answer.status, answer.error["errors"][0]["reason"]) == (503, "backendError")
+    assert (xml.status, xml.tag("Code")) == (503, "ServiceUnavailable")
+    assert (peer.ask("GET", ITEM).json["generation"], peer.files()) == (generation, 1)
+    assert peer.ask(method, path, b"{}").status < 300
 
 
 # A server's life

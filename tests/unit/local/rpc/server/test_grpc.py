@@ -53,6 +53,18 @@ def test_errors_carry_their_details(channel: grpc.Channel) -> None:
     assert info.reason == "MISSING"
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "😀"])
+@pytest.mark.parametrize("count", [500, 2000, 8000, 100_000])
+def test_errors_of_any_length_arrive(channel: grpc.Channel, letter: str, count: int) -> None:
+    request = types.GetTopicRequest.serialize(types.GetTopicRequest(topic=letter * count))
+    with pytest.raises(grpc.RpcError) as caught:
+        invoke(channel, "/google.pubsub.v1.Publisher/GetTopic", request)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    status = status_of(caught)
+    assert status.message.startswith(letter * 300)
+    assert status.details, "what a program reads is never cut"
+
+
 @pytest.mark.parametrize(
     ("method", "code", "words"),
     [

@@ -13,6 +13,8 @@ def test_copies_obey_both_ends_conditions(peer: Any) -> None:
     generation = peer.insert("o", b"source").json["generation"]
     path = f"{ITEM}/copyTo/b/buck/o/c"
     assert peer.ask("POST", f"{path}?ifSourceGenerationMatch=1").status == 412
+    other = f"{path}?ifSourceGenerationNotMatch={generation}"
+    assert peer.ask("POST", other).status == 412, "304 is for who reads"
     assert peer.ask("POST", f"{path}?sourceGeneration=1").status == 404
     assert peer.ask("POST", f"{path}?ifGenerationMatch=7").status == 412
     made = peer.ask("POST", f"{path}?ifGenerationMatch=0&ifSourceGenerationMatch={generation}")
