@@ -80,10 +80,10 @@ class Body:
     def _end_of_piece(self) -> None:
         if self._left:
             return
-        if self._chunked:
-            self._line()
-        else:
+        if not self._chunked:
             self.finished = True
+        elif self._line().strip():
+            raise BadBody("a chunk is longer than its size says")
 
     def _next_chunk(self) -> None:
         line = self._line()

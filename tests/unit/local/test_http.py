@@ -108,6 +108,16 @@ def test_bad_chunk_sizes_answer_400(connection: http.client.HTTPConnection, size
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_chunk_that_is_longer_than_its_size_answers_400(
+    connection: http.client.HTTPConnection,
+) -> None:
+    with socket.create_connection((connection.host, connection.port), 60) as raw:
+        raw.sendall(
+            b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n"
+        )
+        assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("length", [b"x", b"-1", b"1.5", b"9" * 5000])
 def test_bad_lengths_answer_400(connection: http.client.HTTPConnection, length: bytes) -> None:
     with socket.create_connection((connection.host, connection.port), 60) as raw:

@@ -98,7 +98,7 @@ class JsonApi:
     def storage_layout(self, call: Call) -> Response:
         """buckets.getStorageLayout"""
         record = self._store.bucket(call.names[0]).record
-        layout = {"kind": "storage#storageLayout", "bucket": record.name, "location": "US"}
+        layout = {"kind": "storage#storageLayout", "bucket": record.name, **record.place()}
         return json_response(200, {**layout, "hierarchicalNamespace": {"enabled": False}})
 
     def test_permissions(self, call: Call) -> Response:

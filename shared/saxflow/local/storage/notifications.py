@@ -14,7 +14,8 @@ from typing import Any
 
 from google.api_core import exceptions
 
-from saxflow.local.storage.resources import ObjectRecord
+from saxflow.local.clock import Clock
+from saxflow.local.storage.resources import ObjectRecord, rfc3339
 from saxflow.local.storage.store import Event
 
 Publish = Callable[[str, bytes, dict[str, str]], None]
@@ -36,11 +37,13 @@ class Notifications:
     Args:
         publish: sends a message; must not block.
         root: returns the URL of the storage server.
+        clock: decides when a deletion happened; other changes are in the object's own times.
     """
 
-    def __init__(self, publish: Publish, root: Callable[[], str]) -> None:
+    def __init__(self, publish: Publish, root: Callable[[], str], clock: Clock) -> None:
         self._publish = publish
         self._root = root
+        self._clock = clock
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._configurations: dict[tuple[str, str], dict[str, Any]] = {}
@@ -119,7 +122,7 @@ class Notifications:
             "bucketId": record.bucket,
             "objectId": record.name,
             "objectGeneration": str(record.generation),
-            "eventTime": record.updated,
+            "eventTime": rfc3339(self._clock.now()) if event == "deleted" else record.updated,
             **attributes,
             **(configuration.get("custom_attributes") or {}),
         }

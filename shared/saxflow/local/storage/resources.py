@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -27,6 +28,12 @@ WRITABLE = (
 """Fields of an object that its writer decides, besides `metadata`."""
 
 _NAME_LIMIT_BYTES = 1024
+_MULTI_REGIONS = ("ASIA", "EU", "US")
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a time in UTC as resources show it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def no_such_bucket() -> exceptions.NotFound:
@@ -189,14 +196,20 @@ class BucketRecord:
     metageneration: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def place(self) -> dict[str, str]:
+        """Return `location` and `locationType`."""
+        location = str(self.fields.get("location") or "US").upper()
+        kind = "region" if "-" in location else "dual-region"
+        kind = "multi-region" if location in _MULTI_REGIONS else kind
+        return {"location": location, "locationType": kind}
+
     def resource(self, root: str) -> dict[str, Any]:
         """Return the JSON resource; `root` is the URL of the server."""
         return {
-            "location": "US",
-            "locationType": "region",
             "storageClass": "STANDARD",
             "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
             **self.fields,
+            **self.place(),
             "kind": "storage#bucket",
             "id": self.name,
             "selfLink": f"{root}/storage/v1/b/{self.name}",

@@ -65,7 +65,7 @@ class StorageServer:
         self._faults = faults
         self._stopping = threading.Event()
         self._resumables = Resumables(self.store)
-        notifications = Notifications(publish, lambda: self.url)
+        notifications = Notifications(publish, lambda: self.url, clock)
         self.store.listen(notifications.on_event)
         json_api = JsonApi(self.store, self._resumables, notifications, project)
         self._routes = _routes(json_api, XmlApi(self.store, Multiparts(self.store)))

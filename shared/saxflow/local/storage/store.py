@@ -31,6 +31,7 @@ from saxflow.local.storage.resources import (
     ObjectRecord,
     custom_metadata,
     no_such_bucket,
+    rfc3339,
 )
 
 Event = Literal["finalized", "deleted", "metadataUpdated"]
@@ -456,7 +457,7 @@ class Store:
             return self._last_generation
 
     def _now(self) -> str:
-        return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return rfc3339(self._clock.now())
 
 
 def _merged(present: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from google.api_core import exceptions
 
@@ -9,6 +11,7 @@ from saxflow.local.storage.resources import (
     check_name,
     custom_metadata,
     json_object,
+    rfc3339,
 )
 
 RECORD = ObjectRecord("b", "a/é", 5, 1, "f", 3, "crc", "md5", "t0", "t0",
@@ -55,6 +58,26 @@ def test_a_bucket_as_json() -> None:
     record = BucketRecord("b", "p", "t0", "t1", 2, {"location": "X", "name": "ignored"})
     resource = record.resource("http://host")
     assert (resource["name"], resource["location"], resource["metageneration"]) == ("b", "X", "2")
+
+
+@pytest.mark.parametrize(
+    ("given", "location", "kind"),
+    [
+        (None, "US", "multi-region"),
+        ("eu", "EU", "multi-region"),
+        ("europe-west4", "EUROPE-WEST4", "region"),
+        ("nam4", "NAM4", "dual-region"),
+    ],
+)
+def test_where_a_bucket_is(given: str | None, location: str, kind: str) -> None:
+    record = BucketRecord("b", "p", "t0", "t1", 2, {"location": given} if given else {})
+    resource = record.resource("http://host")
+    assert (resource["location"], resource["locationType"]) == (location, kind)
+
+
+def test_times_are_of_one_form() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert rfc3339(moment) == "2026-01-02T03:04:05.000000Z"
 
 
 @pytest.mark.parametrize(

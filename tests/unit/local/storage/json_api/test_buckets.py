@@ -24,7 +24,9 @@ def test_illegal_bucket_names(peer: Any, name: Any) -> None:
 def test_legal_bucket_names(peer: Any, name: str) -> None:
     answer = peer.ask("POST", "/storage/v1/b", {"name": name, "location": "us-central1"})
     assert (answer.status, answer.json["name"]) == (200, name)
-    assert answer.json["location"] == "us-central1"
+    assert (answer.json["location"], answer.json["locationType"]) == ("US-CENTRAL1", "region")
+    layout = peer.ask("GET", f"/storage/v1/b/{name}/storageLayout").json
+    assert (layout["location"], layout["locationType"]) == ("US-CENTRAL1", "region")
     assert answer.json["selfLink"] == f"{peer.root}/storage/v1/b/{name}"
 
 
