@@ -242,27 +242,30 @@ class _Answer:
 
 
 class _Line:
-    """One exchange over one connection, within a deadline."""
+    """One exchange over one connection, within a deadline.
+
+    It keeps hold of the socket: http.client lets go of one that ends with its answer.
+    """
 
     def __init__(self, connection: http.client.HTTPConnection, url: str, deadline: float) -> None:
         self._connection = connection
+        self._sock: socket.socket | None = connection.sock
         self._url = url
         self._deadline = deadline
         self._broken = False
 
     def break_off(self) -> None:
         self._broken = True
-        sock: socket.socket | None = self._connection.sock
-        if sock is not None:
+        if self._sock is not None:
             with suppress(OSError):  # a peer that has gone breaks it off as well
-                sock.shutdown(socket.SHUT_RDWR)
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> _Answer:
         """Return the answer; a peer that wants no more leaves the connection closed."""
-        self._connect()
-        return self._ask(method, path, body, headers)
+        sock = self._sock or self._connect()
+        return self._ask(sock, method, path, body, headers)
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -270,9 +273,7 @@ class _Line:
             raise failure("TimeoutError", f"{self._url}: no complete answer in time")
         return left
 
-    def _connect(self) -> None:
-        if self._connection.sock is not None:
-            return
+    def _connect(self) -> socket.socket:
         self._connection.timeout = self._left()
         try:
             self._connection.connect()
@@ -280,17 +281,24 @@ class _Line:
             raise failure("TimeoutError", f"{self._url}: no connection in time") from None
         except (OSError, ValueError) as error:
             raise failure("ConnectionFailedError", f"{self._url}: {error}") from None
+        self._sock = sock = self._connection.sock
         if self._broken:
             raise failure("ConnectionError", f"{self._url}: broken off")
+        return sock
 
     def _ask(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        sock: socket.socket,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
     ) -> _Answer:
         try:
-            self._connection.sock.settimeout(self._left())
+            sock.settimeout(self._left())
             self._connection.request(method, path, body, dict(headers))
             with self._connection.getresponse() as response:
-                content = self._read(response)
+                content = self._read(sock, response)
         except TimeoutError:
             raise failure("TimeoutError", f"{self._url}: no answer in time") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -298,7 +306,7 @@ class _Line:
         fields = {name.lower(): value for name, value in response.getheaders()}
         return _Answer(response.status, fields, content)
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
+    def _read(self, sock: socket.socket, response: http.client.HTTPResponse) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while piece := response.read1(_CHUNK_BYTES):
@@ -308,8 +316,8 @@ class _Line:
                 raise resource_limit(
                     f"{self._url}: answer of more than {RESPONSE_LIMIT_BYTES} bytes"
                 )
-            if self._connection.sock is not None:
-                self._connection.sock.settimeout(self._left())
+            if not response.isclosed():
+                sock.settimeout(self._left())
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
         return b"".join(pieces)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import json
 import os
 import resource
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -291,6 +292,47 @@ def test_cancellation_breaks_a_request_off(peer: Any, answer: Any, client: HttpC
     thread.join(60)
     gate.set()
     assert len(outcome) == 1
+
+
+@pytest.fixture
+def dripping() -> Iterator[tuple[str, threading.Event]]:
+    """Return the URL of a server that never comes to the end of its answer, and that it has begun."""
+    begun, over = threading.Event(), threading.Event()
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(1000)
+            connection.sendall(head)
+            while not over.wait(0.05):
+                connection.sendall(b"x")
+                begun.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/", begun
+        over.set()
+        thread.join()
+
+
+def test_the_timeout_is_for_the_request_as_a_whole(
+    dripping: tuple[str, threading.Event], send: Send
+) -> None:
+    assert payload(lambda: send("GET", dripping[0], timeout=0.5))["tags"] == ["TimeoutError"]
+
+
+def test_cancellation_breaks_off_an_answer_that_ends_with_its_connection(
+    dripping: tuple[str, threading.Event], client: HttpClient
+) -> None:
+    cancellation, (url, begun) = Cancellation(), dripping
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.send, read_request("GET", {"url": url}), cancellation)
+        assert begun.wait(60)
+        cancellation.cancel()
+        with pytest.raises(Cancelled):
+            asked.result(60)
 
 
 def test_from_a_workflow(peer: Any, answer: Any, run: Callable[..., Any]) -> None:
