@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -161,12 +162,16 @@ def test_a_port_that_is_taken_is_named(hosted: list[Hosted], faults: Faults) -> 
 
 
 def test_stopping_what_never_started_releases_the_port(
-    hosted: list[Hosted], faults: Faults
+    hosted: list[Hosted],
+    faults: Faults,
+    sockets: Callable[[], set[str]],
+    eventually: Callable[..., None],
 ) -> None:
+    before = sockets()
     server = GrpcServer(hosted, faults=faults, operations=Operations())
+    assert sockets() - before
     server.stop()
-    again = GrpcServer(hosted, faults=faults, operations=Operations(), port=server.port)
-    again.stop()
+    eventually(lambda: sockets() <= before)
 
 
 def test_stopping_ends_scripted_silences(hosted: list[Hosted], faults: Faults) -> None:
