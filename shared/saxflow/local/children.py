@@ -6,6 +6,7 @@ The contract is Cloud Run's: the command listens on the port in `PORT`. A guard 
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from saxflow.errors import ConfigurationError, DeadlineError
 from saxflow.local.http import LOOPBACK
 from saxflow.local.vm.processes import GuardedProcess
 
+_LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.01
 _RESTART_SECONDS = 1.0
 _LOG_TAIL_LINES = 20
@@ -89,12 +91,15 @@ class ChildService:
         return GuardedProcess(self._argv, env=self._environ, output=self.log)
 
     def _keep(self) -> None:
-        """Start it again when it dies after it was ready."""
+        """Start it again when it dies after it was ready; try until it can be started."""
         while not self._stopping.is_set():
             self._process.wait()
             if not self._ready or self._stopping.wait(_RESTART_SECONDS):
                 return
-            self._process = self._launch()
+            try:
+                self._process = self._launch()
+            except OSError:
+                _LOG.exception("%s cannot be started again", self.name)
             if self._stopping.is_set():
                 self._process.kill()
 

@@ -64,6 +64,23 @@ def test_a_service_listens_again_after_a_crash(
     service.stop()
 
 
+def test_a_service_comes_back_once_what_was_in_the_way_is_gone(
+    tmp_path: Path, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    service = child(tmp_path, LISTEN)
+    service.wait_ready(60)
+    first = service.pid
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    (tmp_path / "logs").write_text("in the way")
+    (family,) = descendants(first)
+    os.kill(family, signal.SIGKILL)
+    eventually(lambda: "name cannot be started again" in caplog.text)
+    (tmp_path / "logs").unlink()
+    eventually(lambda: service.pid != first)
+    service.wait_ready(60)
+    service.stop()
+
+
 def test_what_cannot_be_started_keeps_no_port(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     with pytest.raises(OSError, match="logs"):

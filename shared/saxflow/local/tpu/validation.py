@@ -52,9 +52,13 @@ def check_node(node: Node) -> None:
     if node.runtime_version not in RUNTIME_VERSIONS:
         known = ", ".join(RUNTIME_VERSIONS)
         raise invalid("node.runtime_version", f"{node.runtime_version!r} is not one of {known}")
-    sizes = [len(value.encode()) for value in node.metadata.values()]
-    if max(sizes, default=0) > LARGEST_METADATA_VALUE or sum(sizes) > LARGEST_METADATA:
-        raise invalid("node.metadata", "a value may have 256 KiB, all together 512 KiB")
+    sizes = {key: len(value.encode()) for key, value in node.metadata.items()}
+    for key, size in sizes.items():
+        if size > LARGEST_METADATA_VALUE:
+            raise invalid("node.metadata", f"{key!r} has {size} bytes; a value may have 256 KiB")
+    total = sum(sizes.values())
+    if total > LARGEST_METADATA:
+        raise invalid("node.metadata", f"{total} bytes in all; there may be 512 KiB")
 
 
 def slice_of(node: Node) -> Slice:

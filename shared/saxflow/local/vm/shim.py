@@ -20,6 +20,9 @@ def main(argv: list[str]) -> int:
     words = [str(len(argv)), *argv]
     request = b"".join(os.fsencode(word) + b"\0" for word in words) + stdin
     head, _, body = _exchange(os.environ["SAXFLOW_VM_CONTROL"], request).partition(b"\n")
+    if not head:
+        _write(2, f"{argv[0]}: the VM gave no answer; why is in its machine.log\n".encode())
+        return 1
     code, length = map(int, head.split())
     _write(1, body[:length])
     _write(2, body[length:])

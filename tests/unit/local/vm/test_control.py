@@ -26,6 +26,8 @@ def call(tmp_path, monkeypatch):
     seen = []
 
     def tell(argv, stdin):
+        if argv == ["break"]:
+            raise OSError("no room")
         seen.append((argv, stdin))
         return Reply(len(argv), "out\n", "err\n")
 
@@ -51,6 +53,14 @@ def test_command_line_and_answer_pass_through(call):
     done = run("docker", "run", "a b", "$(x)")
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
     assert seen == [(["run", "a b", "$(x)"], "")]
+
+
+def test_a_call_that_breaks_is_told_and_the_next_is_answered(call):
+    run, _ = call
+    done = run("docker", "break")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "docker: the VM gave no answer; why is in its machine.log\n"
+    assert run("docker", "ps").returncode == 1
 
 
 def test_standard_input_passes_when_asked_for(call):
