@@ -23,6 +23,9 @@ from saxflow.local.rpc.status import as_api_error, status_message
 _LOG = logging.getLogger(__name__)
 
 
+LONGEST_WAIT_SECONDS = 60.0
+
+
 class Operations:
     """The operations of all services of one embedded cloud, and the API to look at them."""
 
@@ -114,7 +117,8 @@ class Operations:
         Raises:
             NotFound: no such operation.
         """
-        seconds = request.timeout.ToTimedelta().total_seconds() or None
+        asked = request.timeout.seconds + request.timeout.nanos / 1e9
+        seconds = min(asked or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
         with self._lock:
             self._lock.wait_for(lambda: self._known(request.name).done or self._closed, seconds)
             return _copy(self._known(request.name))

@@ -8,6 +8,7 @@ from google.cloud import tpu_v2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
+from saxflow.local.rpc import operations as module
 from saxflow.local.rpc.operations import Operations, packed, plain
 
 PARENT = "projects/p/locations/l"
@@ -106,3 +107,13 @@ def test_who_waits_when_the_cloud_stops_is_answered() -> None:
     waiting.start()
     assert not operations.wait_operation(request).done
     assert not operations.wait_operation(request).done, "nor does anybody wait later"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seconds", [0, 10**15, -(10**15)])
+def test_nobody_waits_without_end(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    monkeypatch.setattr(module, "LONGEST_WAIT_SECONDS", 0.01)
+    operations = Operations()
+    request = operations_pb2.WaitOperationRequest(name=operations.begin(PARENT).name)
+    request.timeout.seconds = seconds
+    assert not operations.wait_operation(request).done

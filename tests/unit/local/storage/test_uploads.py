@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,54 @@ def test_uploads_into_a_bucket_made_again(store: Store) -> None:
         resumables.append(session, ContentRange(0, 0, 1), [b"x"], {})
     with pytest.raises(exceptions.NotFound):
         multiparts.complete(identity, [1], ANY)
+
+
+def at_once(call: Callable[[int], object], error: type[Exception]) -> list[object]:
+    """Call from eight threads at the same time; return what those got that met no such error."""
+    barrier = threading.Barrier(8)
+
+    def one(number: int) -> object:
+        barrier.wait()
+        try:
+            return call(number)
+        except error:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        return [each for each in pool.map(one, range(8)) if each is not None]
+
+
+def test_one_of_many_completes_an_upload(store: Store, tmp_path: Path) -> None:
+    multiparts = Multiparts(store)
+    for _ in range(20):
+        identity = multiparts.start("buck", "o", {})
+        multiparts.put_part(identity, 1, [b"x"], {})
+        done = at_once(
+            lambda _, of=identity: multiparts.complete(of, [1], ANY), exceptions.NotFound
+        )
+        assert len(done) == 1
+    assert len(list((tmp_path / "buck" / "data").iterdir())) == 1
+
+
+def test_of_parts_with_one_number_one_stays(store: Store, tmp_path: Path) -> None:
+    multiparts = Multiparts(store)
+    identity = multiparts.start("buck", "o", {})
+    for _ in range(20):
+        at_once(
+            lambda n: multiparts.put_part(identity, 1, [b"x" * n], {}),
+            exceptions.GoogleAPICallError,
+        )
+        assert len(list((tmp_path / "buck" / "data").iterdir())) == 1
+    multiparts.abort(identity)
+    assert list((tmp_path / "buck" / "data").iterdir()) == []
+
+
+def test_one_chunk_that_is_sent_by_many_makes_one_object(store: Store) -> None:
+    resumables = Resumables(store)
+    session = start(resumables)
+    span = ContentRange(0, 9, 10)
+    records = at_once(
+        lambda _: resumables.append(session, span, [b"0123456789"], {}),
+        exceptions.GoogleAPICallError,
+    )
+    assert records == [store.get("buck", "o")] * 8
