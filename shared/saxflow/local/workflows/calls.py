@@ -7,10 +7,10 @@ Source: https://cloud.google.com/workflows/docs/reference/stdlib/overview
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from saxflow.local.workflows.connectors import CONNECTORS, run_connector
+from saxflow.local.workflows.connectors import CONNECTORS, Arguments, run_connector
 from saxflow.local.workflows.failures import Value, failure, key_error, type_error, value_error
 from saxflow.local.workflows.http import HTTP_METHODS, read_request
 from saxflow.local.workflows.runtime import Runtime
@@ -26,8 +26,6 @@ _SEVERITIES = frozenset(
     {"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
 )
 _CALLBACK_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-
-Arguments = Mapping[str, Value]
 
 
 @dataclass(frozen=True)

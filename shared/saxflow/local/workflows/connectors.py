@@ -84,7 +84,7 @@ class Connector:
         return Signature(required, (*self.implied, *self.query, *body, "connector_params"))
 
 
-def _jobs(verb: str, path: str, *query: str, **more: Value) -> Connector:
+def _batch(verb: str, path: str, *query: str, **more: Value) -> Connector:
     return Connector(verb, _BATCH, f"/v1/{path}", query, **more)
 
 
@@ -121,14 +121,16 @@ _RUN = Connector(
 CONNECTORS: dict[str, Connector] = {
     f"googleapis.{name}": connector
     for name, connector in {
-        "batch.v1.projects.locations.jobs.create": _jobs(
+        "batch.v1.projects.locations.jobs.create": _batch(
             "POST", "{parent}/jobs", "jobId", "requestId", body=True, poll=_JOB_POLL
         ),
-        "batch.v1.projects.locations.jobs.get": _jobs("GET", "{name}"),
-        "batch.v1.projects.locations.jobs.delete": _jobs("DELETE", "{name}", "reason", "requestId"),
-        "batch.v1.projects.locations.jobs.list": _jobs("GET", "{parent}/jobs", *_PAGES),
-        "batch.v1.projects.locations.jobs.taskGroups.tasks.get": _jobs("GET", "{name}"),
-        "batch.v1.projects.locations.jobs.taskGroups.tasks.list": _jobs(
+        "batch.v1.projects.locations.jobs.get": _batch("GET", "{name}"),
+        "batch.v1.projects.locations.jobs.delete": _batch(
+            "DELETE", "{name}", "reason", "requestId"
+        ),
+        "batch.v1.projects.locations.jobs.list": _batch("GET", "{parent}/jobs", *_PAGES),
+        "batch.v1.projects.locations.jobs.taskGroups.tasks.get": _batch("GET", "{name}"),
+        "batch.v1.projects.locations.jobs.taskGroups.tasks.list": _batch(
             "GET", "{parent}/tasks", *_PAGES
         ),
         "pubsub.v1.projects.topics.publish": Connector(
