@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from saxflow.errors import InputError
-from saxflow.local.vm.docker import Reply
+from saxflow.local.vm.commands import Reply
 
 SHIM = Path(__file__).with_name("shim.py")
 SOCKET = "control.sock"

@@ -11,17 +11,16 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from saxflow.errors import BusyError, InputError, NotFoundError
+from saxflow.local.vm.commands import Parsed, Reply, UsageError, parse
 from saxflow.local.vm.containers import RESTART_POLICIES, Container, Engine, new_id
+from saxflow.local.vm.inspection import columns, details, render, row
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _RESTART = re.compile(rf"{'|'.join(RESTART_POLICIES)}|on-failure:[0-9]{{1,9}}")
-_TEMPLATE = re.compile(r"\{\{\s*(json\s+)?((?:\.\w+)+|\.)\s*\}\}")
 
 RUN_FLAGS = {
     "-d",
@@ -40,72 +39,6 @@ RUN_VALUES = {
     "--hostname", "--log-driver", "--log-opt", "--ulimit", "--shm-size", "--pull", "--cpus", "-m",
     "--memory", "--device", "--cap-add", "--security-opt", "--stop-timeout", "--ipc",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a command answers: exit code and both streams."""
-
-    code: int = 0
-    stdout: str = ""
-    stderr: str = ""
-
-
-class UsageError(InputError):
-    """An option or argument that Docker would not take; exit code 125."""
-
-
-@dataclass
-class Parsed:
-    """A command line taken apart; repeated options keep their order."""
-
-    flags: set[str] = field(default_factory=set[str])
-    values: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    rest: list[str] = field(default_factory=list[str])
-
-    def all(self, *names: str) -> list[str]:
-        """Return every value given under any of the names."""
-        return [value for name, value in self.values if name in names]
-
-    def last(self, *names: str, default: str = "") -> str:
-        """Return the value given last under any of the names."""
-        return (self.all(*names) or [default])[-1]
-
-    def has(self, *names: str) -> bool:
-        """Say whether one of the flags was given."""
-        return any(name in self.flags for name in names)
-
-
-def parse(argv: Sequence[str], flags: set[str], values: set[str]) -> Parsed:
-    """Take options off the front of a command line.
-
-    Raises:
-        UsageError: an unknown option, or one without its value.
-    """
-    parsed = Parsed()
-    words = list(argv)
-    while words and words[0].startswith("-") and words[0] != "-":
-        word = words.pop(0)
-        if word == "--":
-            break
-        name, equals, value = word.partition("=")
-        if name in values:
-            if not equals and not words:
-                raise UsageError(f"flag needs an argument: {name}")
-            parsed.values.append((name, value if equals else words.pop(0)))
-        elif word in flags:
-            parsed.flags.add(word)
-        elif not _short_cluster(word, flags, parsed):
-            raise UsageError(f"unknown flag: {word}")
-    parsed.rest = words
-    return parsed
-
-
-def _short_cluster(word: str, flags: set[str], parsed: Parsed) -> bool:
-    if word.startswith("--") or not all(f"-{letter}" in flags for letter in word[1:]):
-        return False
-    parsed.flags.update(f"-{letter}" for letter in word[1:])
-    return True
 
 
 class Docker:
@@ -228,7 +161,7 @@ class Docker:
         if template:
             return Reply(0, "".join(f"{render(template, row(c))}\n" for c in chosen))
         head = "CONTAINER ID   IMAGE   STATUS   NAMES\n"
-        return Reply(0, head + "".join("   ".join(_columns(c)) + "\n" for c in chosen))
+        return Reply(0, head + "".join("   ".join(columns(c)) + "\n" for c in chosen))
 
     def _inspect(self, argv: list[str], _stdin: str) -> Reply:
         parsed = parse(argv, set(), {"-f", "--format", "--type"})
@@ -330,7 +263,14 @@ def described(parsed: Parsed) -> Container:
 def _env(parsed: Parsed) -> dict[str, str]:
     lines = [line for file in parsed.all("--env-file") for line in _env_file(file)]
     given = [line for line in lines if line and not line.startswith("#")]
-    return dict(_pair(item) for item in [*given, *parsed.all("-e", "--env")])
+    return dict(_assignment(item) for item in [*given, *parsed.all("-e", "--env")])
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UsageError(f"invalid environment variable {text!r}; write NAME=VALUE")
+    return name, value
 
 
 def _env_file(file: str) -> list[str]:
@@ -363,71 +303,6 @@ def _mount(bind: str) -> tuple[str, str]:
     return target, source
 
 
-def details(container: Container) -> dict[str, Any]:
-    """Return what `docker inspect` shows of a container."""
-    facts = asdict(container)
-    return {
-        "Id": container.id,
-        "Name": f"/{container.name}",
-        "Created": container.created,
-        "Args": facts["args"],
-        "RestartCount": container.restart_count,
-        "State": {
-            "Status": container.status,
-            "Running": container.running,
-            "Restarting": container.status == "restarting",
-            "ExitCode": container.exit_code,
-            "StartedAt": container.started,
-            "FinishedAt": container.finished,
-        },
-        "Config": {
-            "Image": container.image,
-            "Cmd": facts["args"],
-            "Env": [f"{name}={value}" for name, value in container.env.items()],
-            "Labels": facts["labels"],
-        },
-        "HostConfig": {
-            "Binds": facts["binds"],
-            "NetworkMode": container.network,
-            "Privileged": container.privileged,
-            "ExtraHosts": facts["extra_hosts"],
-            "RestartPolicy": {"Name": container.restart.partition(":")[0]},
-        },
-    }
-
-
-def row(container: Container) -> dict[str, Any]:
-    """Return what `docker ps --format` can show of a container."""
-    identity, image, status, name = _columns(container)
-    return {
-        "ID": identity,
-        "Image": image,
-        "Status": status,
-        "Names": name,
-        "State": container.status,
-    }
-
-
-def render(template: str, facts: dict[str, Any]) -> str:
-    """Fill the part of Go's template language that scripts use: `{{.A.B}}` and `{{json .A}}`.
-
-    Raises:
-        UsageError: a field that is not there.
-    """
-
-    def fill(match: re.Match[str]) -> str:
-        value: Any = facts
-        for name in filter(None, match[2].split(".")):
-            if not isinstance(value, dict) or name not in value:
-                raise UsageError(f"template parsing error: no field {match[2]!r}")
-            value = value[name]
-        if match[1]:
-            return json.dumps(value)
-        return str(value).lower() if isinstance(value, bool) else str(value)
-
-    return _TEMPLATE.sub(fill, template)
-
-
 def _passes(container: Container, rule: str) -> bool:
     kind, value = _pair(rule)
     if kind == "name":
@@ -445,8 +320,3 @@ def _matches(rule: str, pattern: str, name: str) -> bool:
         return re.search(pattern, name) is not None
     except re.error as error:
         raise UsageError(f"invalid filter {rule!r}: {error}") from error
-
-
-def _columns(container: Container) -> tuple[str, str, str, str]:
-    status = "Up" if container.running else f"Exited ({container.exit_code})"
-    return container.id[:12], container.image, status, container.name

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from saxflow.errors import InputError, NotFoundError
-from saxflow.local.vm.docker import Reply, UsageError, parse
+from saxflow.local.vm.commands import Reply, UsageError, parse
 from saxflow.local.vm.processes import GuardedProcess
 
 UNIT_DIRECTORY = "etc/systemd/system"

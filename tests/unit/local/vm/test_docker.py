@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from saxflow.local.vm.docker import Reply, UsageError, described, details, parse, render, row
+from saxflow.local.vm.commands import Reply, parse
+from saxflow.local.vm.docker import described
 
 RUN = ("run", "-d", "--name", "cc", "--network=host", "--privileged")
 
@@ -107,6 +108,7 @@ def test_rm_of_what_is_not_there(docker):
         (("run", "--restart", "on-failure:x", "sh"), 125, "'on-failure:x'"),
         (("run", "--restart", "always:3", "sh"), 125, "'always:3'"),
         (("run", "--env-file", "/no/such", "sh"), 125, "/no/such"),
+        (("run", "-e", "HOME", "sh"), 125, "'HOME'; write NAME=VALUE"),
         (("run", "-w", "/no/such", "sh", "true"), 125, "/no/such"),
         (("stop", "-t", "soon", "x"), 125, "'soon'"),
         (("restart", "-t", "soon", "x"), 125, "'soon'"),
@@ -124,23 +126,8 @@ def test_version_is_told(docker):
     assert docker("version").code == 0
 
 
-def test_options_end_at_the_image():
-    parsed = parse(["-dit", "--name=x", "img", "-d", "--name"], {"-d", "-i", "-t"}, {"--name"})
-    assert parsed.has("-d")
-    assert parsed.last("--name") == "x"
-    assert parsed.rest == ["img", "-d", "--name"]
-
-
 def test_env_files_come_before_env(tmp_path):
     file = tmp_path / "env"
     file.write_text("# comment\nA=1\nB=2\n")
     parsed = parse(["-e", "A=9", "--env-file", str(file), "img"], set(), {"-e", "--env-file"})
     assert described(parsed).env == {"A": "9", "B": "2"}
-
-
-def test_templates_name_fields_that_exist():
-    container = described(parse(["img"], set(), set()))
-    assert render("{{.Image}}|{{json .Names}}", row(container)).startswith("img|")
-    assert details(container)["HostConfig"]["RestartPolicy"] == {"Name": "no"}
-    with pytest.raises(UsageError, match="no field"):
-        render("{{.State.Colour}}", details(container))
