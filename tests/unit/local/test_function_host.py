@@ -19,7 +19,7 @@ from saxflow.local.children import ChildService, function_command
 SOURCE = """
 import functions_framework, helper, os, threading
 
-both = threading.Barrier(2, timeout=10)
+both = threading.Barrier(2, timeout=60)
 
 @functions_framework.cloud_event
 def on_event(event):
@@ -59,7 +59,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         command = function_command(directory, target, signature)
         log = directory / f"{target}.log"
         services.append(ChildService("name", command, dict(os.environ), log))
-        services[-1].wait_ready(30)
+        services[-1].wait_ready()
         return services[-1]
 
     yield run
@@ -80,7 +80,7 @@ def http_function(start: Start) -> ChildService:
 def ask(
     service: ChildService, path: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    connection = HTTPConnection(service.url.removeprefix("http://"), timeout=20)
+    connection = HTTPConnection(service.url.removeprefix("http://"), timeout=60)
     try:
         connection.request("POST", path, body, headers or {})
         reply = connection.getresponse()
