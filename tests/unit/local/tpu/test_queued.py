@@ -99,6 +99,18 @@ def test_node_is_there_while_active_only(queued):
     assert not run.suspend()
 
 
+def test_only_force_ends_what_has_machines(queued):
+    run, _, _ = queued
+    run.accept()
+    run.wait(frozenset({State.ACTIVE}), 60)
+    assert run.node.name == run.node_name == f"{ZONE}/nodes/sf-a"
+    assert not run.begin_deletion(force=False)
+    assert run.state == State.ACTIVE
+    assert run.begin_deletion(force=True)
+    assert run.begin_deletion(force=False), "it is on its way already"
+    assert run.state == State.DELETING
+
+
 def test_reset_queues_again(queued):
     run, _, _ = queued
     run.accept()
