@@ -6,7 +6,6 @@ Google's own clients, and adds functions, triggers and schedules as a deployment
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,19 +16,19 @@ from pathlib import Path
 from google.api_core import exceptions
 from google.pubsub_v1 import types
 
-from saxflow.errors import InputError
+from saxflow.local.arming import fault_admin, outcome_admin
 from saxflow.local.batch.service import BatchService
 from saxflow.local.children import ChildService, function_command
 from saxflow.local.clock import Clock, RealClock
 from saxflow.local.eventarc import Eventarc, Trigger
 from saxflow.local.faults import Faults
-from saxflow.local.http import LOOPBACK, Handler, HttpServer, Request, Response, json_response
+from saxflow.local.http import LOOPBACK, Handler, HttpServer
 from saxflow.local.images import ImageRegistry
 from saxflow.local.outcomes import Outcomes
 from saxflow.local.pubsub.broker import Broker
 from saxflow.local.pubsub.service import PublisherService, SubscriberService
 from saxflow.local.rpc.operations import Operations
-from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi, fault_admin
+from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi
 from saxflow.local.rpc.table import BATCH, EXECUTIONS, PUBLISHER, SUBSCRIBER, TPU, WORKFLOWS
 from saxflow.local.scheduler import Schedule, Scheduler
 from saxflow.local.storage.notifications import Publish
@@ -287,7 +286,7 @@ class LocalCloud:
     def _rest_api(self, hosted: Sequence[Hosted]) -> RestApi:
         mounts: dict[str, Handler] = {
             FAULTS_MOUNT: fault_admin(self.faults),
-            OUTCOMES_MOUNT: _outcome_admin(self.outcomes),
+            OUTCOMES_MOUNT: outcome_admin(self.outcomes),
             CALLBACKS_MOUNT: self.executions.callback_handler(),
         }
         return RestApi(hosted, faults=self.faults, operations=self._operations, mounts=mounts)
@@ -309,20 +308,3 @@ def _publisher(broker: Broker) -> Publish:
             _LOG.warning("notification to %s: %s", topic, error)
 
     return publish
-
-
-def _outcome_admin(outcomes: Outcomes) -> Handler:
-    """Return the handler of the admin endpoint: GET lists, POST arms, DELETE clears or releases."""
-
-    def handle(request: Request) -> Response:
-        if request.method == "DELETE":
-            release = request.first("release")
-            outcomes.clear() if release is None else outcomes.release(release)
-        elif request.method == "POST":
-            try:
-                outcomes.arm(**json.loads(request.body.read()))
-            except (ValueError, TypeError, RecursionError, InputError) as error:
-                return json_response(400, {"error": {"code": 400, "message": str(error)}})
-        return json_response(200, {"outcomes": outcomes.armed()})
-
-    return handle

@@ -26,10 +26,11 @@ from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 from google.rpc import error_details_pb2
 
+from saxflow.local.arming import fault_admin
 from saxflow.local.faults import Faults
 from saxflow.local.http import HttpServer
 from saxflow.local.rpc.operations import Operations
-from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi, fault_admin
+from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi
 from saxflow.local.rpc.table import BATCH, EXECUTIONS, TPU, WORKFLOWS, methods_of
 
 PARENT = "projects/p/locations/us-central1"

@@ -7,7 +7,6 @@ response message and raises `google.api_core.exceptions`. What it lacks is UNIMP
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import grpc
 from google.api_core import exceptions
 from google.longrunning import operations_pb2
 
-from saxflow.errors import ConfigurationError, InputError
+from saxflow.errors import ConfigurationError
 from saxflow.local.faults import Fault, Faults
 from saxflow.local.http import (
     LOOPBACK,
@@ -185,22 +184,6 @@ class RestApi:
             known = _logged(bound, error)
             return json_response(http_status(known), error_json(known))
         return _after_rest(fault, result, request)
-
-
-def fault_admin(faults: Faults) -> Handler:
-    """Return the handler of the admin endpoint: GET lists, POST arms one rule, DELETE clears."""
-
-    def handle(request: Request) -> Response:
-        if request.method == "DELETE":
-            faults.clear()
-        elif request.method == "POST":
-            try:
-                faults.add(json.loads(request.body.read()))
-            except (ValueError, RecursionError, InputError) as error:
-                return json_response(400, {"error": {"code": 400, "message": str(error)}})
-        return json_response(200, {"faults": faults.armed()})
-
-    return handle
 
 
 class _Handlers(grpc.GenericRpcHandler):

@@ -12,10 +12,11 @@ from urllib.parse import parse_qs
 import grpc
 import pytest
 
+from saxflow.local.arming import fault_admin
 from saxflow.local.faults import Faults
 from saxflow.local.http import Body, Request, Response
 from saxflow.local.rpc.operations import Operations
-from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi, fault_admin
+from saxflow.local.rpc.server import GrpcServer, Hosted, RestApi
 from saxflow.local.rpc.table import PUBLISHER, SUBSCRIBER
 
 from .services import Ask, Publisher, Subscriber
