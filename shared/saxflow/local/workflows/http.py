@@ -181,7 +181,7 @@ class HttpClient:
         self._pool = _Pool()
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection; one still under way is closed when it comes back."""
         self._pool.close()
 
     def send(self, request: HttpRequest, cancellation: Breakable) -> Value:
@@ -350,6 +350,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._idle: list[tuple[str, http.client.HTTPConnection]] = []
         self._tls: ssl.SSLContext | None = None
+        self._limit = IDLE_LIMIT
 
     def take(self, parts: SplitResult) -> http.client.HTTPConnection:
         """Return an idle connection that its peer has not closed, or a new one."""
@@ -380,14 +381,17 @@ class _Pool:
         with self._lock:
             self._idle.append((_peer(parts), connection))
             gone = _hung_up([each for _, each in self._idle])
-            kept = [each for each in self._idle if each[1] not in gone][-IDLE_LIMIT:]
+            alive = [each for each in self._idle if each[1] not in gone]
+            kept = alive[max(len(alive) - self._limit, 0) :]
             closed = [each for each in self._idle if each not in kept]
             self._idle = kept
         for _, each in closed:
             each.close()
 
     def close(self) -> None:
+        """Close every idle connection, and from now on each that is given back."""
         with self._lock:
+            self._limit = 0
             idle, self._idle = self._idle, []
         for _, connection in idle:
             connection.close()

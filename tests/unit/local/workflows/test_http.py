@@ -190,6 +190,15 @@ def test_after_a_rush_few_connections_are_kept(
     eventually(lambda: open_files() <= before + 2 * IDLE_LIMIT)
 
 
+def test_a_closed_client_keeps_no_connection(
+    peer: Any, client: HttpClient, send: Send, eventually: Callable[..., None]
+) -> None:
+    before = open_files()
+    client.close()
+    assert send("GET", peer.url)["code"] == 200
+    eventually(lambda: open_files() <= before)
+
+
 def test_a_request_is_sent_once_even_when_a_kept_connection_breaks(
     peer: Any, answer: Any, send: Send
 ) -> None:
