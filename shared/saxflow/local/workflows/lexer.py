@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from saxflow.local.workflows.values import INT_MIN
+
 Kind = Literal["number", "string", "name", "operator", "end"]
 
 _TOKEN = re.compile(
@@ -88,7 +90,8 @@ def _token(match: re.Match[str]) -> Token:
 
 
 def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
+    """Return a number; an integer that not even a minus makes fit 64 bits is a double."""
+    return int(text) if text.isdigit() and int(text) <= -INT_MIN else float(text)
 
 
 def _unescape(text: str) -> str:
