@@ -231,5 +231,5 @@ def test_events_in_either_binding_are_taken(
         data=json.dumps(body).encode(),
         headers={"Content-Type": content_type, **headers},
     )
-    with urllib.request.urlopen(request, timeout=30) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         assert reply.status == 200

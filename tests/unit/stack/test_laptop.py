@@ -44,7 +44,7 @@ def test_everything_of_a_deployment_is_there(
         listed = workflows.list_workflows(parent=f"projects/{PROJECT}/locations/{LOCATION}")
         assert {each.name.rsplit("/", 1)[1] for each in listed} == set(WORKFLOWS)
         workflows.transport.close()
-        report = requests.post(laptop.functions["reconcile"], json={}, timeout=30)
+        report = requests.post(laptop.functions["reconcile"], json={}, timeout=60)
         assert report.json() == {"repaired": [], "failed": []}
         url = laptop.functions["generate"]
     with pytest.raises(requests.ConnectionError):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from google.cloud.batch_v1 import TaskSpec
 
 from saxflow.local.batch.policy import OUT_OF_TIME, PREEMPTED
-from saxflow.local.batch.tasks import Attempt, Workplace
+from saxflow.local.batch.tasks import Attempt, Barrier, Workplace
 from saxflow.local.images import ImageRegistry
 
 
@@ -74,3 +75,32 @@ def test_deadline_skips_what_would_always_run(tmp_path):
     )
     assert late.run() == OUT_OF_TIME
     assert "late" not in (tmp_path / "task-0.log").read_text()
+
+
+def test_barrier_opens_when_all_are_there_and_stays_open():
+    barrier = Barrier(3)
+    with ThreadPoolExecutor(3) as pool:
+        assert (
+            list(pool.map(lambda task: barrier.wait(task, lambda: False), range(3))) == [True] * 3
+        )
+    assert barrier.wait(1, lambda: True), "a retried Task finds the others gone on"
+
+
+def test_who_left_a_barrier_is_waited_for_again():
+    barrier, ended = Barrier(2), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        left = pool.submit(barrier.wait, 0, ended.is_set)
+        ended.set()
+        barrier.wake()
+        assert left.result(60) is False
+        other = pool.submit(barrier.wait, 1, lambda: False)
+        assert barrier.wait(0, lambda: False)
+        assert other.result(60)
+
+
+def test_barrier_that_was_given_up_holds_nobody():
+    barrier = Barrier(2)
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(barrier.wait, 0, lambda: False)
+        barrier.give_up()
+        assert held.result(60) is False
