@@ -108,13 +108,15 @@ class Engine:
         ]
 
     def boot(self) -> None:
-        """Start what its restart policy brings back after a reboot."""
+        """Start what its restart policy brings back after a reboot; what removes itself is gone."""
         with self._lock:
             for container in list(self._containers.values()):
                 if container.restart == "always" or (
                     container.restart == "unless-stopped" and not container.stopped_by_user
                 ):
                     self._start_again(container)
+                elif container.auto_remove:
+                    self._forget(container)
 
     def pull(self, image: str) -> None:
         """Fetch an image.

@@ -131,6 +131,12 @@ def test_what_no_policy_brings_back_has_ended(make_engine, tmp_path, status):
     assert engine.find("c").status == "exited"
 
 
+def test_what_removes_itself_is_gone_after_a_reboot(make_engine, tmp_path):
+    engine = left_behind(make_engine, tmp_path, status="running", auto_remove=True)
+    engine.boot()
+    assert engine.list() == []
+
+
 @pytest.mark.parametrize("broken", [{"image": "gone"}, {"workdir": "/no/such"}])
 def test_boot_goes_on_without_what_cannot_start(make_engine, tmp_path, broken):
     engine = left_behind(make_engine, tmp_path, status="running", restart="always", **broken)
