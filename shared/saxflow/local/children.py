@@ -43,7 +43,7 @@ class ChildService:
         self._argv = list(argv)
         self._environ = {**environ, "PORT": str(self.port), "K_SERVICE": name}
         self._stopping = threading.Event()
-        self._ready = False
+        self._ready = threading.Event()
         try:
             self._process = self._launch()
         except OSError:
@@ -71,18 +71,19 @@ class ChildService:
         """
         deadline = time.monotonic() + timeout_seconds
         while not self._accepts():
-            if not self._process.running():
+            if not self._ready.is_set() and not self._process.running():
                 raise ConfigurationError(f"{self.name} ended at its start:\n{self._tail()}")
             if time.monotonic() > deadline:
                 raise DeadlineError(
                     f"{self.name} does not listen after {timeout_seconds:.0f} s:\n{self._tail()}"
                 )
             time.sleep(_POLL_SECONDS)
-        self._ready = True
+        self._ready.set()
 
     def stop(self) -> None:
         """Kill it with all that it started."""
         self._stopping.set()
+        self._ready.set()
         self._process.kill()
         self._keeper.join()
         self._held.close()
@@ -94,7 +95,8 @@ class ChildService:
         """Start it again when it dies after it was ready; try until it can be started."""
         while not self._stopping.is_set():
             self._process.wait()
-            if not self._ready or self._stopping.wait(_RESTART_SECONDS):
+            self._ready.wait()  # one that never came up is told of by `wait_ready`
+            if self._stopping.wait(_RESTART_SECONDS):
                 return
             try:
                 self._process = self._launch()
