@@ -1,4 +1,4 @@
-"""What is looked at from outside: the sockets of this process."""
+"""What the services share: long-running operations, and the sockets of this process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 
 import pytest
+from google.longrunning import operations_pb2
+
+from saxflow.local.rpc.operations import Operations
 
 
 @pytest.fixture
@@ -18,3 +21,25 @@ def sockets() -> Callable[[], set[str]]:
         return {name for name in names if name.startswith("socket:")}
 
     return opened
+
+
+@pytest.fixture
+def operations() -> Operations:
+    """Return the operations of a cloud of its own."""
+    return Operations()
+
+
+@pytest.fixture
+def done(
+    operations: Operations,
+) -> Callable[[operations_pb2.Operation], operations_pb2.Operation]:
+    """Return a function that waits for the end of an operation and returns it."""
+
+    def wait(operation: operations_pb2.Operation) -> operations_pb2.Operation:
+        request = operations_pb2.WaitOperationRequest(name=operation.name)
+        request.timeout.FromSeconds(60)
+        ended = operations.wait_operation(request)
+        assert ended.done
+        return ended
+
+    return wait

@@ -8,20 +8,13 @@ from contextlib import suppress
 import pytest
 from google.api_core import exceptions
 from google.cloud import batch_v1
-from google.longrunning import operations_pb2
 
 from saxflow.local.batch.service import BatchService
 from saxflow.local.batch.states import JobState
 from saxflow.local.images import ImageRegistry
-from saxflow.local.rpc.operations import Operations
 from saxflow.local.surroundings import Surroundings
 
 PARENT = "projects/p/locations/us-central1"
-
-
-@pytest.fixture
-def operations():
-    return Operations()
 
 
 @pytest.fixture
@@ -31,20 +24,6 @@ def service(tmp_path, operations):
     service = BatchService(Surroundings(tmp_path, env, tmp_path / "images.json"), operations)
     yield service
     service.stop()
-
-
-@pytest.fixture
-def done(operations):
-    """Return a function that waits for the end of an operation and returns it."""
-
-    def wait(operation):
-        request = operations_pb2.WaitOperationRequest(name=operation.name)
-        request.timeout.FromSeconds(60)
-        ended = operations.wait_operation(request)
-        assert ended.done
-        return ended
-
-    return wait
 
 
 def create(service, text, job_id="j"):

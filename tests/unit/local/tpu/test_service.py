@@ -7,9 +7,7 @@ from contextlib import suppress
 import pytest
 from google.api_core import exceptions
 from google.cloud import tpu_v2
-from google.longrunning import operations_pb2
 
-from saxflow.local.rpc.operations import Operations
 from saxflow.local.tpu.service import TpuService
 from saxflow.local.tpu.states import State
 
@@ -19,29 +17,10 @@ EVERYWHERE = tpu_v2.ListNodesRequest(parent="projects/p/locations/-")
 
 
 @pytest.fixture
-def operations():
-    return Operations()
-
-
-@pytest.fixture
 def service(surroundings, operations):
     service = TpuService(surroundings, operations)
     yield service
     service.stop()
-
-
-@pytest.fixture
-def done(operations):
-    """Return a function that waits for the end of an operation and returns it."""
-
-    def wait(operation):
-        request = operations_pb2.WaitOperationRequest(name=operation.name)
-        request.timeout.FromSeconds(60)
-        ended = operations.wait_operation(request)
-        assert ended.done
-        return ended
-
-    return wait
 
 
 @pytest.fixture

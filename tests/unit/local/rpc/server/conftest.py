@@ -23,11 +23,6 @@ from .services import Ask, Publisher, Subscriber
 
 
 @pytest.fixture
-def operations() -> Operations:
-    return Operations()
-
-
-@pytest.fixture
 def publisher() -> Publisher:
     return Publisher()
 
