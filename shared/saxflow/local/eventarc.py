@@ -153,7 +153,10 @@ class Eventarc:
             self._data(event_type, record),
             self._clock.time(),
         )
-        replace_file(self._path(delivery), json.dumps(asdict(delivery)))
+        try:
+            replace_file(self._path(delivery), json.dumps(asdict(delivery)))
+        except OSError as error:  # the change has happened; a restart alone would lose its event
+            _LOG.warning("event %s is not written down: %s", delivery.attributes["id"], error)
         with self._changed:
             self._push(0.0, delivery)
 

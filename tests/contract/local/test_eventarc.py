@@ -203,6 +203,16 @@ def test_unacknowledged_events_survive_a_restart(
     target.server.stop()
 
 
+def test_an_event_that_cannot_be_written_down_is_delivered_all_the_same(
+    cloud: Cloud, target: Target, tmp_path: Path
+) -> None:
+    cloud.trigger("created", target.server.url)
+    target.statuses = [503]
+    (tmp_path / "eventarc").rmdir()
+    cloud.upload("o")
+    assert [data["name"] for _, data in target.wait(2)] == ["o", "o"]
+
+
 def test_events_are_given_up_after_a_day(
     tmp_path: Path, eventually: Callable[..., None], dead_address: str
 ) -> None:
