@@ -86,7 +86,11 @@ class LocalDirectory:
             (self.root / name).unlink(missing_ok=True)
 
     def persist(self, names: Iterable[str]) -> None:
-        """Return once these files survive a crash of the machine, under these names."""
+        """Return once these files survive a crash of the machine, under these names.
+
+        Raises:
+            SaxflowError: the disk failed; a file system that knows no flush is no failure.
+        """
         paths = [self.root / name for name in names]
         folders = {folder for path in paths for folder in path.parents if self._holds(folder)}
         with ThreadPoolExecutor(_PERSISTING_THREADS) as pool:
@@ -145,6 +149,9 @@ def _persist(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without flushes
+                raise
         finally:
             os.close(descriptor)
 

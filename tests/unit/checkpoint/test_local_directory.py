@@ -90,6 +90,22 @@ def test_a_file_system_that_allows_no_unbuffered_writes(tmp_path, monkeypatch):
     assert (tmp_path / "chunk").read_bytes() == data
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_only_a_file_system_that_knows_no_flush_goes_without(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    directory = LocalDirectory(tmp_path)
+    directory.overwrite("a/b", b"x")
+    directory.persist(["a/b"])
+    monkeypatch.setattr(os, "fsync", refuse)
+    if number == errno.EIO:
+        with pytest.raises(TransientError, match="a/b: input/output error"):
+            directory.persist(["a/b"])
+    else:
+        directory.persist(["a/b"])
+
+
 def test_a_disk_that_fills_up_midway_leaves_no_half_file(tmp_path, monkeypatch):
     write = os.write
 
