@@ -80,8 +80,9 @@ class CloudDirectory:
     def overwrite(self, name: str, data: bytes) -> None:
         self._upload(name, [data], digest(data), create_only=False)
 
-    def delete(self, name: str) -> None:
-        self._http.delete(self._path(name), f"delete {self._name(name)}")
+    def delete(self, name: str, *, generation: str | None = None) -> None:
+        query = {"ifGenerationMatch": generation} if generation else {}
+        self._http.delete(self._path(name), query, f"delete {self._name(name)}")
         self._unpin(name)
 
     def close(self) -> None:

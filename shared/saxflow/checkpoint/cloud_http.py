@@ -134,12 +134,12 @@ class StorageHttp:
 
         return self.repeated(attempt, what)
 
-    def delete(self, path: str, what: str) -> None:
-        """Delete an object; a missing one is no error."""
+    def delete(self, path: str, query: Mapping[str, str], what: str) -> None:
+        """Delete an object; no error if it is missing or the query's precondition does not hold."""
 
         def attempt() -> None:
-            response = self._request("DELETE", self._url(path, {}), {}, None)
-            if response.status != 404:
+            response = self._request("DELETE", self._url(path, query), {}, None)
+            if response.status not in (404, 412):
                 _checked(response, what)
             response.drain_conn()
 

@@ -79,8 +79,8 @@ class Directory(Protocol):
         """Write a small file that has a single owner."""
         ...
 
-    def delete(self, name: str) -> None:
-        """Delete a file; a missing one is no error."""
+    def delete(self, name: str, *, generation: str | None = None) -> None:
+        """Delete a file; a missing one is no error, nor one of another generation than the given."""
         ...
 
     def close(self) -> None:

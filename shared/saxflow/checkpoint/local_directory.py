@@ -81,7 +81,8 @@ class LocalDirectory:
     def overwrite(self, name: str, data: bytes) -> None:
         self._replace(name, [data])
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, generation: str | None = None) -> None:
+        del generation  # files have none
         with translated(self._name(name)):
             (self.root / name).unlink(missing_ok=True)
 

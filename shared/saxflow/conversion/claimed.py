@@ -53,9 +53,9 @@ class Claimed:
         self._require_claim()
         self._target.overwrite(name, data)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, generation: str | None = None) -> None:
         self._require_claim()
-        self._target.delete(name)
+        self._target.delete(name, generation=generation)
 
     def close(self) -> None:
         self._target.close()

@@ -8,12 +8,12 @@ create-only claim binds DST to one fingerprint, and readers wait for the root ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from saxflow import layout
 from saxflow.checkpoint.digest import crc32c
-from saxflow.checkpoint.directory import Directory
+from saxflow.checkpoint.directory import Directory, Entry
 from saxflow.checkpoint.local_directory import LocalDirectory
 from saxflow.checkpoint.matrices import Source
 from saxflow.conversion.claimed import CLAIM, CLEARING, Claimed, claim_text
@@ -145,8 +145,10 @@ def _complete_locally(
 
 
 def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None]) -> Outcome:
+    # Listed before the claim is looked at, so that nothing of a Task that has begun anew is in it.
+    old = work.target.entries() if work.overwrite else {}
     if work.overwrite and not _cleared_by_another_task(work):
-        _clear(work)
+        _clear(work, old)
     else:
         _claim(work)
     target = Claimed(work.target, work.fingerprint)
@@ -157,7 +159,7 @@ def _convert_remotely(work: Conversion, on_progress: Callable[[Progress], None])
     _require_accounted(work, target, objects)
     target.overwrite(REPORT, _report(work, objects, result))
     for marker, text in layout.marker_texts(target.uri).items():
-        target.create(PREFIX + marker, [text], crc32c(text))
+        target.create(PREFIX + marker, [text], crc32c(text), origin=work.fingerprint)
     return Outcome(_checkpoint(work), complete=True, reused=False, result=result)
 
 
@@ -257,13 +259,22 @@ def _require_same(work: Conversion, found: str) -> None:
         )
 
 
-def _clear(work: Conversion) -> None:
-    """Delete a conversion and claim its place, the root marker first: nobody reads what is going."""
+def _clear(work: Conversion, old: Mapping[str, Entry]) -> None:
+    """Delete a conversion and claim its place, the root marker first: nobody reads what is going.
+
+    Args:
+        old: what was there before; what another Task of this conversion has created since stays.
+    """
     target = work.target
-    target.delete(PREFIX + layout.MARKERS[-1])
+    root = PREFIX + layout.MARKERS[-1]
+    if root in old:
+        target.delete(root, generation=old[root].generation)
     target.overwrite(CLAIM, claim_text(CLEARING))
-    for name in [*target.entries(PREFIX), REPORT]:
-        target.delete(name)
+    for name, entry in target.entries(PREFIX).items():
+        if entry.origin != work.fingerprint or entry == old.get(name):
+            target.delete(name, generation=entry.generation)
+    if REPORT in old:
+        target.delete(REPORT, generation=old[REPORT].generation)
     target.overwrite(CLAIM, claim_text(work.fingerprint))
 
 

@@ -184,7 +184,8 @@ def run_task(
     finally:
         if journal is not None:
             journal.close()
-    documents = _write_documents(ends.target, source, spec) if share.index == 0 else []
+    first = share.index == 0
+    documents = _write_documents(ends.target, source, spec, fingerprint) if first else []
     return TaskResult(
         (*finished, *documents),
         tally.bytes_read,
@@ -249,17 +250,21 @@ def _journal(target: Directory, share: Share) -> Journal | None:
     return Journal(target.root / JOURNALS, share.index, share.count)
 
 
-def _write_documents(target: Directory, source: Source, spec: Spec) -> list[Written]:
+def _write_documents(
+    target: Directory, source: Source, spec: Spec, fingerprint: str
+) -> list[Written]:
     """Write what needs no weights: every `.zarray`, the metadata, the step."""
     known = layout.documents(source.dimensions, spec.dtype, spec.mesh, spec.compressor)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(lambda item: write_document(target, *item), known.items()))
+        return list(
+            pool.map(lambda name: write_document(target, name, known[name], fingerprint), known)
+        )
 
 
-def write_document(target: Directory, name: str, data: bytes) -> Written:
+def write_document(target: Directory, name: str, data: bytes, origin: str) -> Written:
     """Create one small object of the step directory."""
     value = crc32c(data)
-    target.create(f"{layout.STEP_DIRECTORY}/{name}", [data], value)
+    target.create(f"{layout.STEP_DIRECTORY}/{name}", [data], value, origin=origin)
     return Written(name, len(data), crc32c_text(value))
 
 

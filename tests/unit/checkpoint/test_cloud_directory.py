@@ -254,6 +254,18 @@ def test_connections_are_closed_with_the_block(storage):
     directory.close()
 
 
+def test_another_generation_than_the_given_one_is_not_deleted(storage):
+    with CloudDirectory("gs://models/dst") as directory:
+        directory.overwrite("a", b"one")
+        listed = directory.entries()["a"].generation
+        directory.overwrite("a", b"two")
+        directory.delete("a", generation=listed)
+        assert directory.read("a") == b"two"
+        directory.delete("a", generation=directory.entries()["a"].generation)
+        directory.delete("a", generation=listed)
+        assert directory.entries() == {}
+
+
 def test_a_listing_tells_which_conversion_created_an_object(storage):
     with CloudDirectory("gs://models/dst") as directory:
         directory.create("a", [b"x"], crc32c(b"x"), origin="0123456789ab")

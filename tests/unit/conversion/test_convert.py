@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from saxflow.checkpoint.cloud_directory import CloudDirectory
+from saxflow.checkpoint.digest import crc32c
 from saxflow.checkpoint.opening import open_directory
 from saxflow.checkpoint.source import read_source
 from saxflow.conversion.claimed import CLAIM, CLEARING, claim_text
@@ -192,6 +193,49 @@ def test_tasks_that_overwrite_in_cloud_storage_keep_what_the_others_have_done(ti
         second = run(tiny, "gs://models/dst", share=Share(0, 2), overwrite=True)
         assert second.complete
         assert not second.reused
+
+
+class Interrupted(CloudDirectory):
+    """Before its first deletion something else happens."""
+
+    def __init__(self, uri, happens):
+        super().__init__(uri)
+        self._happens = [happens]
+
+    def delete(self, name, *, generation=None):
+        while self._happens:
+            self._happens.pop()()
+        super().delete(name, generation=generation)
+
+
+def test_a_task_that_clears_late_leaves_what_another_has_begun(tiny, storage):
+    run(tiny, "gs://models/dst", Spec("bfloat16"))
+
+    def other_task():
+        assert not run(tiny, "gs://models/dst", share=Share(1, 2), overwrite=True).complete
+
+    with open_directory(str(tiny)) as files, Interrupted("gs://models/dst", other_task) as target:
+        work = Conversion(
+            files, read_source(files), target, Spec(), share=Share(0, 2), overwrite=True
+        )
+        assert convert(work).complete
+    assert run(tiny, "gs://models/dst").reused
+
+
+def test_what_an_older_conversion_writes_while_it_is_cleared_goes_too(tiny, storage):
+    run(tiny, "gs://models/dst", Spec("bfloat16"))
+    name = "checkpoint_00000000/state/mdl_vars.params.lm.final_ln.scale/0"
+
+    def late():
+        with CloudDirectory("gs://models/dst") as target:
+            target.delete(name)
+            target.create(name, [b"late"], crc32c(b"late"), origin="0" * 12)
+
+    with open_directory(str(tiny)) as files, Interrupted("gs://models/dst", late) as target:
+        work = Conversion(files, read_source(files), target, Spec(), overwrite=True)
+        assert convert(work).complete
+        origins = {e.origin for e in target.entries("checkpoint_00000000/").values()}
+    assert origins == {work.fingerprint}
 
 
 def test_a_conversion_that_was_stopped_while_it_cleared_is_not_resumed(tiny, storage):

@@ -69,7 +69,7 @@ def test_less_memory_gives_the_same_bytes(tmp_path, kit, tiny):
 
 
 def test_documents_are_accounted_for(tmp_path):
-    one = write_document(LocalDirectory(tmp_path), "metadata/metadata", b"{}")
+    one = write_document(LocalDirectory(tmp_path), "metadata/metadata", b"{}", MINE)
     assert (one.name, one.size_bytes) == ("metadata/metadata", 2)
 
 
