@@ -17,7 +17,6 @@ from saxflow.gcp.objects import Uri
 FIELDS = "nextPageToken,items(name,size,crc32c,md5Hash,generation,updated,metadata)"
 ORIGIN = "saxflow-fingerprint"
 """Key of the custom metadata that tells which conversion created an object."""
-
 JSON_TYPE = "application/json"
 """Of progress and records: a Workflow decodes what says so, and only that."""
 BYTES_TYPE = "application/octet-stream"

@@ -20,10 +20,9 @@ from google.protobuf.message import Message
 
 from saxflow.local.rpc.status import as_api_error, status_message
 
-_LOG = logging.getLogger(__name__)
-
-
 LONGEST_WAIT_SECONDS = 60.0
+
+_LOG = logging.getLogger(__name__)
 
 
 class Operations:

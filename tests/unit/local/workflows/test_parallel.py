@@ -87,36 +87,29 @@ def test_every_branch_runs_and_all_errors_are_told(run: RunIt) -> None:
     assert 'in step "odd", routine "main"' in result["e"]["branches"][0]["error"]["context"]
 
 
-def test_errors_are_told_in_the_order_of_the_iterations(run: RunIt) -> None:
-    source = """
+def error_of(run: RunIt, loop: str) -> Any:
+    """Return what a parallel loop whose iterations fail raises."""
+    return run(f"""
     - t:
         try:
           steps:
             - p:
                 parallel:
-                  for: {value: v, range: [0, 104], steps: [{bad: {raise: no}}]}
-        except: {as: e, steps: [{out: {return: "${e}"}}]}
-    """
-    error = run(source)
+                  for: {loop}
+        except: {{as: e, steps: [{{out: {{return: "${{e}}"}}}}]}}
+    """)
+
+
+def test_errors_are_told_in_the_order_of_the_iterations(run: RunIt) -> None:
+    error = error_of(run, "{value: v, range: [0, 104], steps: [{bad: {raise: no}}]}")
     assert [branch["id"] for branch in error["branches"]] == [str(n) for n in range(100)]
     assert error["truncated"] is True
 
 
 def test_an_error_that_holds_bytes_is_told_too(run: RunIt) -> None:
-    source = """
-    - t:
-        try:
-          steps:
-            - p:
-                parallel:
-                  for:
-                    value: v
-                    in: [1]
-                    steps:
-                      - bad: {raise: {message: binary, code: 500, body: '${text.encode("x")}'}}
-        except: {as: e, steps: [{out: {return: "${e}"}}]}
-    """
-    error = run(source)
+    body = """'${text.encode("x")}'"""
+    bad = f"{{bad: {{raise: {{message: binary, code: 500, body: {body}}}}}}}"
+    error = error_of(run, f"{{value: v, in: [1], steps: [{bad}]}}")
     assert error["tags"] == ["UnhandledBranchError", "RuntimeError"]
     assert error["branches"][0]["error"]["payload"] == '"binary"'
 
